@@ -1,0 +1,115 @@
+# Camellia's build.
+#
+#   make            release build of build/camellia and build/camelliad
+#   make demo       install what is missing, build, and show the main job on real nodes
+#   make test       install, build with warnings as errors and sanitizers, run every test
+#   make check      the tests of one compiler only, without installing (for daily work)
+#   make unit       the unit tests alone        make unit T=bencode   one of them
+#   make sim        the simulator: NODES=.. SEED=.. MINUTES=..
+#   make bench      the table of budgets, each beside its floor
+#   make fuzz       libFuzzer over every decoder, briefly: FUZZ_SECONDS=..
+#   make layers     dependencies run one way: core <- kad <- timeline <- cli
+#   make install    PREFIX=/usr/local DESTDIR=
+#
+# Variables: CC=gcc|clang, PROFILE=release|sanitize|debug|fuzz, V=1 to see commands.
+
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PROFILE ?= release
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+OUT     := $(BUILD)/$(notdir $(CC))-$(PROFILE)
+Q       := $(if $(V),,@)
+
+PKGS    := libczmq libzmq libsodium jansson sqlite3 ncursesw inih libutf8proc libbsd libmd
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla
+CFLAGS_release  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_debug    := -O0 -g
+CFLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -Werror
+CFLAGS_fuzz     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+LDFLAGS_sanitize := -fsanitize=address,undefined
+LDFLAGS_fuzz     := -fsanitize=address,undefined,fuzzer
+
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(PROFILE)) \
+              $(shell pkg-config --cflags $(PKGS)) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS_$(PROFILE)) $(LDFLAGS)
+LIBS        = $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+
+# Every .c of a folder belongs to that folder's library, except a program's main file.
+MAINS        := cli/camellia.c cli/camelliad.c
+src_of        = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
+obj_of        = $(patsubst %.c,$(OUT)/%.o,$(call src_of,$(1)))
+LIB_core     := $(OUT)/libcore.a
+LIB_kad      := $(OUT)/libkad.a
+LIB_timeline := $(OUT)/libtimeline.a
+LIB_cli      := $(OUT)/libcli.a
+# Order matters to the linker: the upper layers first.
+LIBS_OURS     = $(LIB_cli) $(LIB_timeline) $(LIB_kad) $(LIB_core)
+
+UNIT_SRC  := $(wildcard tests/unit/*.c)
+UNIT_BIN  := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(UNIT_SRC))
+FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRC))
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_BIN := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(BENCH_SRC))
+
+.PHONY: all demo test check unit unit-build sim sim-build bench fuzz layers install clean programs deps
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: programs
+	$(Q)mkdir -p $(BUILD) && ln -sf $(notdir $(OUT))/camellia $(notdir $(OUT))/camelliad $(BUILD)/
+
+programs: $(OUT)/camellia $(OUT)/camelliad
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(if $(V),,echo "  CC    $<" &&) $(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(LIB_core):     $(call obj_of,core)
+$(LIB_kad):      $(call obj_of,kad)
+$(LIB_timeline): $(call obj_of,timeline)
+$(LIB_cli):      $(call obj_of,cli)
+$(OUT)/lib%.a:
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar crs $@ $^
+
+$(OUT)/camellia $(OUT)/camelliad: $(OUT)/%: $(OUT)/cli/%.o $(LIBS_OURS)
+	$(Q)$(if $(V),,echo "  LINK  $@" &&) $(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+
+# A unit test is tests/unit/test_LAYER_MODULE.c and links only that layer and what lies below it.
+libs_upto_core     = $(LIB_core)
+libs_upto_kad      = $(LIB_kad) $(LIB_core)
+libs_upto_timeline = $(LIB_timeline) $(LIB_kad) $(LIB_core)
+libs_upto_cli      = $(LIBS_OURS)
+define unit_rule
+$(OUT)/tests/unit/test_$(1)_%: $(OUT)/tests/unit/test_$(1)_%.o $(libs_upto_$(1))
+	$(Q)$(if $(V),,echo "  LINK  $$@" &&) $(CC) $(ALL_LDFLAGS) -o $$@ $$< $(libs_upto_$(1)) $(LIBS) -lcmocka
+endef
+$(foreach layer,core kad timeline cli,$(eval $(call unit_rule,$(layer))))
+
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+
+$(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+
+$(OUT)/tests/sim: $(OUT)/tests/sim.o $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+
+unit-build: $(if $(T),$(filter %_$(T),$(UNIT_BIN)),$(UNIT_BIN))
+unit:
+	$(Q)$(MAKE) --no-print-directory PROFILE=sanitize unit-build T=$(T)
+	$(Q)tests/run.sh unit $(BUILD)/$(notdir $(CC))-sanitize $(T)
+
+layers:
+	$(Q)tests/layers.sh
+
+deps:
+	$(Q)etc/install-deps.sh --test
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Runs the test programs of one kind and adds up their cases.
+#
+#   tests/run.sh unit OUT [NAME]     every OUT/tests/unit/test_* (or the ones ending in _NAME)
+#
+# Prints one line a program, the whole output of a program that failed, and at the end
+# "N passed, N failed". Exit status 1 when anything failed or nothing ran.
+set -u
+kind=$1 out=$2 name=${3:-}
+export ASAN_OPTIONS=allow_user_segv_handler=0:detect_leaks=1
+export UBSAN_OPTIONS=print_stacktrace=1
+export CMOCKA_MESSAGE_OUTPUT=STDOUT
+passed=0 failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for bin in "$out"/tests/"$kind"/test_*; do
+    [ -f "$bin" ] && [ -x "$bin" ] || continue
+    case $bin in *.o|*.d) continue;; esac
+    if [ -n "$name" ]; then case $bin in *_"$name") ;; *) continue;; esac; fi
+    timeout 120 "$bin" >"$log" 2>&1
+    status=$?
+    ok=$(grep -c '^\[       OK \]' "$log")
+    bad=$(grep -c '^\[  FAILED  \] [a-zA-Z_0-9]*$' "$log")
+    # A crash or a leak fails the program even where cmocka counted no failed case.
+    if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ $status -ne 0 ] || [ "$ok" -eq 0 ]; then
+        [ "$bad" -gt 0 ] || bad=1
+        cat "$log"
+    fi
+    printf '  %-40s %4d passed, %d failed\n' "$(basename "$bin")" "$ok" "$bad"
+    passed=$((passed + ok)) failed=$((failed + bad))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
