@@ -58,6 +58,13 @@ void bytes_put(struct bytes_out *out, const void *data, size_t size);
 void hex_encode(char *ret, const void *data, size_t size);
 int hex_decode(void *ret, size_t size, const char *hex);
 
+/* Base32 (RFC 4648 section 6), lower case and without padding: 5 bits a character. `ret` takes
+ * BASE32_CHARS(size) + 1 characters. Decoding accepts both cases, wants exactly BASE32_CHARS(size)
+ * characters and zero in the bits left over, so every value has one spelling; CAM_EFORMAT otherwise. */
+#define BASE32_CHARS(size) (((size) * 8 + 4) / 5)
+void base32_encode(char *ret, const void *data, size_t size);
+int base32_decode(void *ret, size_t size, const char *text, size_t chars);
+
 /* Big-endian integers at a place. */
 uint16_t be16(const uint8_t *p);
 uint32_t be32(const uint8_t *p);
