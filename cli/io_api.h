@@ -46,7 +46,7 @@ struct io_api_reply {
 };
 
 /* To the node of this home, after a look at its lock. CAM_ENONODE; CAM_ESYS. */
-int io_api_connect(const struct home *home, struct io_api_client **ret);
+int io_api_connect(const struct io_home *home, struct io_api_client **ret);
 /* Takes `request` (freed in every case), adds "v" and "tag". CAM_ETOOBIG, CAM_ENONODE. */
 int io_api_send(struct io_api_client *c, json_t *request, uint64_t tag);
 /* The next reply to any tag; timeout_ms < 0 waits for ever, 0 polls. CAM_ETIMEOUT; CAM_ENONODE when the node ended
@@ -69,7 +69,7 @@ void io_api_close(struct io_api_client *c);
 struct io_api_server;
 
 /* `zmq_ctx` is libzmq's context. CAM_ESYS with the reason in ret_why. The caller holds the home's lock. */
-int io_api_bind(const struct home *home, void *zmq_ctx, struct io_api_server **ret, char ret_why[HOME_WHY_MAX]);
+int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server **ret, char ret_why[HOME_WHY_MAX]);
 int io_api_server_fd(const struct io_api_server *s); /* edge-triggered, as ZeroMQ's: drain, or ask again next turn */
 /* The next request, borrowed until the next call; false: none waiting. `ret_client` names who asked. */
 bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret_text, size_t *ret_size);
