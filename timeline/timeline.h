@@ -139,6 +139,10 @@ bool timeline_next_answer(struct timeline *t, struct timeline_answer *ret_answer
 /* Should this transport key be let in (asked in the ZAP handshake)? Strangers may connect, within limits. */
 bool timeline_admits(const struct timeline *t, const uint8_t transport_key[LINK_KEY_SIZE]);
 
+/* The key that signs, while unlocked, for what the local user puts into the network by hand (`dht put --salt`);
+ * NULL while locked. Borrowed until the next call into t. */
+const struct identity *timeline_identity(const struct timeline *t);
+
 /* Tags of kad requests made by timeline have the top bit clear; the loop's own have it set. */
 #define TIMELINE_TAG_FOREIGN (UINT64_C(1) << 63)
 
