@@ -17,6 +17,7 @@
 #include "timeline/link.h"
 
 #define IO_ZAP_DOMAIN "camellia"
+#define IO_ZAP_ENFORCE_DOMAIN 93                  /* libzmq's option; zmq.h 4.3.4 names it for drafts only */
 #define IO_ZAP_USER_ID_CHARS (2 * LINK_KEY_SIZE) /* the key in hex: metadata are C strings */
 #define IO_ZAP_ADDRESSES_MAX 1024                /* addresses whose handshakes are counted */
 #define IO_ZAP_BURST 40                          /* handshakes at once from one address (v6: /64) ... */
@@ -36,7 +37,7 @@ void io_zap_admit(struct io_zap *zap, bool (*admits)(void *ctx, const uint8_t ke
 /* Proves on two loopback connections that the handler is asked and obeyed. CAM_ESYS when it is not. */
 int io_zap_probe(struct io_zap *zap, void *zmq_ctx);
 int io_zap_fd(const struct io_zap *zap);
-void io_zap_turn(struct io_zap *zap, uint64_t mono_ms);
+bool io_zap_turn(struct io_zap *zap, uint64_t mono_ms); /* true: more wait, call again without waiting */
 void io_zap_counters(const struct io_zap *zap, struct io_zap_counters *ret);
 
 #endif

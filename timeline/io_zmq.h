@@ -59,7 +59,7 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send);
 int io_zmq_fd(const struct io_zmq *z);    /* an epoll: readable when there may be something to do */
 bool io_zmq_ready(struct io_zmq *z);      /* something waits that the descriptor will not tell of again */
 uint64_t io_zmq_deadline_ms(const struct io_zmq *z);
-void *io_zmq_context(struct io_zmq *z);   /* libzmq's, for the local API's socket */
+void *io_zmq_context(struct io_zmq *z);   /* libzmq's, for the local API's socket, which closes before this does */
 void io_zmq_counters(const struct io_zmq *z, struct io_zmq_counters *ret);
 int io_zmq_open_count(const struct io_zmq *z);
 
