@@ -157,7 +157,8 @@ bool message_item_next(struct ben_iter *it, struct message_item *ret);
 
 struct message_have_writer {
     struct bytes_out *out;
-    size_t n_feeds, bytes_max;
+    size_t start, n_feeds; /* start: out->size where the message begins */
+    bool ask;
 };
 void message_have_begin(struct message_have_writer *w, struct bytes_out *out, bool ask);
 int message_have_add(struct message_have_writer *w, const struct message_feed *feed); /* CAM_EFULL: send, begin anew */
@@ -165,7 +166,7 @@ void message_have_end(struct message_have_writer *w);
 
 struct message_batch_writer {
     struct bytes_out *out;
-    size_t n_posts, bytes_max; /* bytes_max: of the whole message, at most LINK_MESSAGE_MAX */
+    size_t start, n_posts, bytes_max; /* bytes_max: of the whole message, at most LINK_MESSAGE_MAX */
 };
 void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out, const uint8_t author[KEY_SIZE],
                          uint16_t device, uint64_t floor_seq, size_t bytes_max);
