@@ -13,6 +13,7 @@
 #ifndef CORE_CONF_H
 #define CORE_CONF_H
 #include "core/addr.h"
+#include "core/keyfile.h"
 #include "core/log.h"
 
 #define CONF_SIZE_MAX 65536   /* bytes of a config.ini */
@@ -24,13 +25,12 @@
 #define CONF_SERVERS_MAX 8
 #define CONF_NOTES_MAX 4
 #define CONF_NTP_PORT 123
+#define CONF_BOOTSTRAP_PORT 8000 /* the original's, where [BOOTSTRAP] gives an IP alone */
 
 struct conf_host { /* a name or a numeric address, and a port; resolved at the edge */
     char host[CONF_HOST_MAX + 1];
     uint16_t port;
 };
-
-enum conf_key_cost { CONF_KEY_INTERACTIVE, CONF_KEY_MODERATE };
 
 struct conf {
     /* [DEFAULT] */
@@ -50,7 +50,7 @@ struct conf {
     int k, alpha;
     bool read_only;          /* BEP 43 */
     /* [KEY] */
-    enum conf_key_cost key_cost;
+    enum keyfile_cost key_cost;
     /* [STORE] */
     uint64_t store_max_bytes; /* budget for other people's posts; 0: none */
     /* [LOG] */
@@ -67,17 +67,19 @@ void conf_defaults(struct conf *ret);
  * line for the user and `ret` is untouched. `ret_error` holds printable ASCII only. */
 int conf_parse(const char *text, size_t size, struct conf *ret, char ret_error[CONF_ERROR_SIZE]);
 
-/* Is this bool/number/... the same in both? Notes are not compared. */
+/* Every setting the same; notes are not compared. */
 bool conf_equal(const struct conf *a, const struct conf *b);
 
-/* The value of one key as config.ini would have it ("DAYS" of "MESSAGE_LIFESPAN"). Lists are joined by
- * ", "; a lifespan is shown in its largest whole units. CAM_ENOENT for no such key, CAM_ENOSPC. */
+/* The value of one key as config.ini would have it ("DAYS" of "MESSAGE_LIFESPAN", in any case). Lists are joined
+ * by ", "; a lifespan is shown in years of 365 days, days and less. CAM_ENOENT for no such key, CAM_ENOSPC. */
 int conf_get(const struct conf *conf, const char *section, const char *key, char *ret, size_t size);
 
-/* Walk all keys: section and key number `index`, in the order of etc/config.ini. false past the last. */
+/* Walk all keys: section and key number `index`, in the order of etc/config.ini. false past the last. The
+ * original's keys that have a newer way to say the same (JOIN for BOOTSTRAP's IP and PORT) are left out. */
 bool conf_key(int index, const char **ret_section, const char **ret_key);
 
-/* "HOST:PORT", "[V6]:PORT"; with default_port > 0 also "HOST", "V6". CAM_EINVAL. For --listen, --join too. */
+/* "HOST:PORT", "[V6]:PORT"; with default_port > 0 also "HOST", "[V6]", "V6". The port is 1..65535. CAM_EINVAL.
+ * For --join too. */
 int conf_host_parse(const char *text, uint16_t default_port, struct conf_host *ret);
 /* The other way round, "[V6]:PORT" for IPv6. CAM_ENOSPC. */
 int conf_host_text(const struct conf_host *host, char *ret, size_t size);
