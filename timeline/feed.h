@@ -10,18 +10,23 @@
  *     ...3 |  4 5 6 7 8 9 10 11 12   (13 ... 40)   41 42 43 44 45   (46 ... 52)
  *          |  ^prev = hash of 3                    ^prev = the hash 40 must have
  *
- * Invariants (feed_check): ranges ascend, do not overlap or touch, 1 <= lo <= hi, lo > floor, ids rise with
- * seq across ranges; at most FEED_RANGES_MAX of them; known.seq is 0 or >= every hi.
+ * Invariants (feed_check): ranges ascend, do not overlap or touch, 1 <= lo <= hi, lo > floor; ids rise with
+ * seq across ranges, but for feeds that forked; at most FEED_RANGES_MAX of them; known_seq >= every hi.
+ *
+ * A fork (two different signed headers for one seq) never stops a feed: what was held first keeps its seq,
+ * the other is kept as proof, and the feed goes on along the higher signed head.
  *
  *     struct feed feed; struct feed_item items[N]; struct feed_verdict v;
  *     store_feed_load(store, author, device, &feed)  (or feed_init when CAM_ENOENT)
  *     items[i].header, .body, .state from POST or BATCH, newest first
  *     int err = feed_check_run(&feed, items, n, &rules, now, &v);   // 0: the run is authentic
- *     if (!err && v.n_new) {
+ *     if (!err) {
+ *         feed_apply_run(&feed, items, n, &v);
+ *         store_feed_save(store, &feed);
  *         for each i with items[i].is_new: store_post_put(store, &feed, &items[i], ...)
- *         feed_apply_run(&feed, items, n);  store_feed_save(store, &feed);
+ *         if (v.n_fill) for each other i with items[i].state HELD: store_post_fill(...)
+ *         if (v.forked) store_fork_put(...)
  *     }
- *     if (v.forked) store_fork_put(...)
  *     while (feed_gap(&feed, &from, &to)) ask for it
  */
 #ifndef TIMELINE_FEED_H
@@ -47,8 +52,8 @@ struct feed {
     uint32_t store_key;             /* the store's number of this feed; 0 until it was saved */
     struct feed_range ranges[FEED_RANGES_MAX]; /* ascending */
     uint32_t n_ranges;
-    uint64_t floor_seq;             /* headers at or below it are not sought and not held; 0 = none */
-    uint8_t floor_hash[HASH_SIZE];
+    uint64_t floor_seq;             /* headers at or below it are not sought and not held; 0 = none. The hash of
+                                       that header is the lowest range's lo_prev, once that range reaches it */
     uint64_t known_seq;             /* the newest header whose signature was seen, held or not; 0 = none */
     uint64_t known_id;
     uint8_t known_hash[HASH_SIZE];
@@ -56,6 +61,7 @@ struct feed {
     uint64_t as_of_ms;              /* the author's own word that known is its newest, Unix ms; 0 = never */
     uint64_t forks;                 /* pairs of contradicting signed headers seen */
     uint64_t forked_seq;            /* the highest seq of such a pair; 0 = none */
+    uint32_t bodies_missing;        /* held headers whose body is POST_MISSING */
 };
 
 /* One post of a run. The first four are the caller's, the rest is filled in by feed_check_run. */
@@ -68,11 +74,11 @@ struct feed_item {
     struct post_header h;
     uint8_t hash[HASH_SIZE];
     bool is_new;           /* not held: to be stored */
-    bool keep_body;        /* POST_HELD and within the lifespan: else store it without its body */
     bool is_shown;         /* post_is_shown, for bodies that are kept */
 };
-/* After feed_check_run `state` is what is true here: POST_HELD with keep_body; POST_EXPIRED by the header's
- * lifespan or by ours; POST_DELETED with a valid proof; POST_MISSING for all else. */
+/* After feed_check_run returned 0 `state` is what is true here: POST_HELD for a body to be kept; POST_EXPIRED by
+ * the header's lifespan or by ours, even when the body came; POST_DELETED with a valid proof; POST_MISSING for
+ * all else. */
 
 struct feed_rules {
     uint32_t lifespan_s; /* ours, of others' posts; 0 = the collector is off: keep all bodies */
@@ -85,10 +91,10 @@ struct feed_rules {
 
 struct feed_verdict {
     uint32_t n_new;       /* items with is_new */
-    uint32_t n_fill;      /* items already held whose body was offered: worth a look when bodies are missing */
+    uint32_t n_fill;      /* items already held whose body is offered, in a feed where bodies are missing */
     bool signature_checked; /* false: the chain vouched for it */
     bool extends_head;    /* the newest item is above all that was held: a live post, or the newest page */
-    uint64_t wait_until_ms; /* with CAM_EAGAIN for a post from the near future: when to try again; else 0 */
+    uint64_t wait_until_ms; /* with CAM_EAGAIN for a post from the near future: when (Unix ms) to try again; else 0 */
     bool forked;          /* the author signed two different headers for fork_seq */
     uint64_t fork_seq;
     uint8_t fork_header[POST_HEADER_SIZE]; /* the one that is not held */
@@ -113,8 +119,9 @@ void feed_init(struct feed *feed, const uint8_t author[KEY_SIZE], uint16_t devic
  *   CAM_ETOOBIG   more than FEED_RUN_MAX items */
 int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n_items, const struct feed_rules *rules,
                    struct now now, struct feed_verdict *ret_verdict);
-/* Takes up a run that feed_check_run just accepted against this very state. */
-void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_items);
+/* Takes up a run that feed_check_run just accepted (returned 0) against this very state. */
+void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_items,
+                    const struct feed_verdict *verdict);
 
 /* A signed header seen without its post (HAVE, a DHT head): raises `known`. The signature is checked only
  * when it says something new. 0: known was raised; CAM_EDUP: nothing new; else as feed_check_run; a
@@ -122,8 +129,8 @@ void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_i
 int feed_learn_head(struct feed *feed, struct span header, struct now now, struct feed_verdict *ret_verdict);
 /* The author itself said (or its own feed head's `at`) that `seq` is its newest. Ignored unless seq is known_seq. */
 void feed_confirm_head(struct feed *feed, uint64_t seq, uint64_t at_ms);
-/* Nothing at or below `seq` is to be had: stop seeking there. Only where nothing above it is cut off: the floor
- * is set to the lowest held seq - 1 at most. Returns whether it moved. */
+/* Nothing at or below `seq` is to be had: stop seeking there. The floor stays below what is held, and never
+ * falls. Floors are not signed: believe the author's own, or one that several holders agree on. True: it moved. */
 bool feed_raise_floor(struct feed *feed, uint64_t seq);
 
 bool feed_holds(const struct feed *feed, uint64_t seq);

@@ -12,7 +12,7 @@
 static_assert(TEXT_POST_MAX + POST_TARGET_SIZE + 32 <= POST_BODY_MAX, "the longest text with a target fits a body");
 static_assert(POST_SIGNED_SIZE + SIG_SIZE == POST_HEADER_SIZE, "the signature is the rest");
 
-/* kind               word      shown  text   target keeps its target */
+/* kind                word      shown  text   target keeps its body */
 static const struct post_kind kinds[] = {
     { POST_KIND_POST,   "post",   true,  true,  false, false },
     { POST_KIND_REPLY,  "reply",  true,  true,  true,  false },
@@ -206,6 +206,9 @@ uint64_t post_time_ms(const struct post_header *h) { return snowflake_time_ms(h-
 
 uint64_t post_expires_ms(const struct post_header *h, uint32_t lifespan_s)
 {
+    const struct post_kind *kind = post_kind_find(h->kind);
+    if (kind && kind->keeps_body)
+        return NOW_NEVER;
     uint32_t shorter_s = h->lifespan_s;
     if (shorter_s == 0 || (lifespan_s != 0 && lifespan_s < shorter_s))
         shorter_s = lifespan_s;

@@ -44,7 +44,7 @@ struct post_kind {
     bool shown;        /* has a line of its own in the timeline */
     bool needs_text;   /* its body is nothing without "t" */
     bool needs_target; /* its body names another post */
-    bool keeps_target; /* is not collected before the post it names: it changes what that one shows */
+    bool keeps_body;   /* its body is never collected: it changes what another post shows */
 };
 
 struct post_header {
@@ -103,7 +103,7 @@ bool post_is_shown(const struct post_header *h, struct span body);
 
 uint64_t post_time_ms(const struct post_header *h); /* Unix milliseconds */
 /* Unix milliseconds from which it has expired, by the smaller of the author's lifespan and `lifespan_s`
- * (0 = none); NOW_NEVER when there is neither. */
+ * (0 = none); NOW_NEVER when there is neither, and for kinds that keep their bodies. */
 uint64_t post_expires_ms(const struct post_header *h, uint32_t lifespan_s);
 
 #endif

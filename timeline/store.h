@@ -21,6 +21,7 @@
 #define TIMELINE_STORE_H
 #include "core/now.h"
 #include "timeline/feed.h"
+#include "timeline/link.h"
 #include "timeline/post.h"
 
 #define STORE_MESSAGE_SIZE 512
@@ -110,9 +111,10 @@ struct store_post {
  * relayed it, NULL when it came from its author. CAM_EDUP when it is there already. */
 int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item, uint64_t received_ms,
                    const uint8_t *via);
-/* The body of a post stored as POST_MISSING has come (item->keep_body), or is known to be expired or
- * deleted (item->state). CAM_ENOENT when that post is not held; 0 and *ret_filled false when it lacks nothing. */
-int store_post_fill(struct store *s, const struct feed *feed, const struct feed_item *item, bool *ret_filled);
+/* The body of a post stored as POST_MISSING has come, or is known to be expired or deleted (item->state, as
+ * feed_check_run left it). Lowers feed->bodies_missing; save the feed afterwards. *ret_filled: it was lacking.
+ * CAM_ENOENT when that post is not held. */
+int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *item, bool *ret_filled);
 /* The newest stretch of posts whose bodies are missing; CAM_ENOENT when none is. */
 int store_post_missing(struct store *s, const struct feed *feed, uint64_t *ret_from, uint64_t *ret_to);
 
@@ -157,5 +159,103 @@ uint64_t store_body_bytes(const struct store *s); /* of others' bodies that are 
 
 /* ---- people: who is known, followed, following; the outbox; own records (io_sqlite_people.c) ----------- */
 /* (this section and that file belong together: functions declared below this line are implemented there) */
+
+struct store_account { /* the user of this home */
+    uint8_t pk[KEY_SIZE];
+    char name[NAME_SIZE];
+    uint16_t device;
+    uint64_t instance;   /* random: tells this home from a copy of it */
+    uint64_t created_ms; /* when the name was asked for */
+    int64_t name_state;  /* account.h: enum name_state */
+    uint8_t taken_by[KEY_SIZE]; /* the earlier claimant, when the name turned out to be taken */
+};
+int store_account_get(struct store *s, struct store_account *ret);
+int store_account_put(struct store *s, const struct store_account *a);
+
+struct store_person { /* what somebody says of themselves, as last seen */
+    uint8_t pk[KEY_SIZE];
+    char name[NAME_SIZE]; /* empty: not known */
+    char bio[257];
+    int64_t profile_seq;  /* 0: no profile was seen; the name is from a follow entry */
+    uint64_t profile_ms;
+    uint64_t posts;
+    uint32_t followers, following;
+};
+int store_person_get(struct store *s, const uint8_t pk[KEY_SIZE], struct store_person *ret);
+int store_person_put(struct store *s, const struct store_person *p);
+/* Everybody of that name or whose tag matters, for `name#tag` without a network. */
+int store_person_named(struct store *s, const char *name, int (*each)(void *ctx, const struct store_person *p),
+                       void *ctx);
+
+struct store_peer { /* a machine of somebody */
+    uint8_t pk[KEY_SIZE];
+    uint16_t device;
+    int64_t seq;             /* of the record or hint that told it */
+    bool proved;             /* its transport key was proved on a link */
+    struct link_dest dest;
+};
+int store_peer_put(struct store *s, const struct store_peer *p);
+int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE], int (*each)(void *ctx, const struct store_peer *p),
+                    void *ctx);
+
+/* Pins: the key that a name first stood for here. */
+int store_pin_get(struct store *s, const char *name, uint8_t ret_pk[KEY_SIZE]);
+int store_pin_put(struct store *s, const char *name, const uint8_t pk[KEY_SIZE], uint64_t at_ms); /* CAM_EDUP */
+int store_pin_of(struct store *s, const uint8_t pk[KEY_SIZE], char ret_name[NAME_SIZE]);
+
+struct store_follow { /* somebody we follow */
+    uint8_t pk[KEY_SIZE];
+    bool is_private;
+    uint64_t since_ms;
+};
+int store_follow_put(struct store *s, const struct store_follow *f);
+int store_follow_remove(struct store *s, const uint8_t pk[KEY_SIZE]);
+int store_follow_each(struct store *s, int (*each)(void *ctx, const struct store_follow *f), void *ctx);
+
+struct store_follower { /* somebody who follows us, and what of our posts they have confirmed */
+    uint8_t pk[KEY_SIZE];
+    int64_t seq;             /* of their signed entry */
+    int64_t expires_s;
+    uint64_t since_ms;
+    uint64_t start_seq;      /* our newest post when they came: what is above it is owed to them */
+    uint64_t acked_seq;      /* everything up to it is theirs */
+};
+int store_follower_put(struct store *s, const struct store_follower *f);
+int store_follower_remove(struct store *s, const uint8_t pk[KEY_SIZE]);
+int store_follower_each(struct store *s, int (*each)(void *ctx, const struct store_follower *f), void *ctx);
+
+struct store_edge { /* `from` follows `to`: a cached public fact, and where `from` was then */
+    uint8_t from[KEY_SIZE], to[KEY_SIZE];
+    int64_t seq;
+    char name[NAME_SIZE];    /* of `from`; empty when not known */
+    bool has_dest;
+    struct link_dest dest;   /* of `from` */
+};
+int store_edge_put(struct store *s, const struct store_edge *e);
+int store_edge_remove(struct store *s, const uint8_t from[KEY_SIZE], const uint8_t to[KEY_SIZE]);
+/* Keeps the `keep` edges to `to` that were refreshed last. */
+int store_edge_trim(struct store *s, const uint8_t to[KEY_SIZE], uint32_t keep);
+/* Forgets that `from` follows anybody, where no entry with an address says so: before its pages are read anew. */
+int store_edge_forget_from(struct store *s, const uint8_t from[KEY_SIZE]);
+/* The followers of `to` with an address, most recently refreshed first. */
+int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
+                  int (*each)(void *ctx, const struct store_edge *e), void *ctx);
+int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e), void *ctx);
+int store_edge_count(struct store *s, uint64_t *ret_count);
+
+struct store_own { /* one of our own records in the network, as last signed */
+    uint8_t kind;            /* publish.h: enum publish_kind */
+    uint16_t page;
+    uint8_t pk[KEY_SIZE];    /* a follow entry: whom; else zero */
+    int64_t seq;
+    uint8_t sig[SIG_SIZE];
+    struct span value;       /* borrowed */
+    int64_t made_s;          /* when it was signed */
+    int64_t put_s;           /* when enough holders last had it; 0 = not yet */
+    uint32_t holders;
+};
+int store_own_put(struct store *s, const struct store_own *o);
+int store_own_remove(struct store *s, uint8_t kind, uint16_t page, const uint8_t pk[KEY_SIZE]);
+int store_own_each(struct store *s, int (*each)(void *ctx, const struct store_own *o), void *ctx);
 
 #endif
