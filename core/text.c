@@ -92,13 +92,6 @@ static bool is_pictograph(uint32_t c)
 
 static bool is_skin_tone(uint32_t c) { return c >= 0x1f3fb && c <= 0x1f3ff; }
 
-/* A letter or mark of the scripts from Hebrew on: where ZWJ and ZWNJ are spelling (Persian, Hindi, Sinhala). */
-static bool is_joined_letter(uint32_t c)
-{
-    utf8proc_category_t cat = category(c);
-    return c >= 0x590 && (cat == UTF8PROC_CATEGORY_LO || is_mark(c));
-}
-
 /* What could hide, reorder or break a line: format characters but for the seven that have a shape of their
  * own, separators, fillers that look like nothing, default-ignorable code points yet to be assigned
  * (Unicode 15, section 5.21), and noncharacters. */
@@ -124,6 +117,12 @@ static bool is_hidden(uint32_t c)
     default:
         return is_control(c);
     }
+}
+
+/* A letter or mark of the scripts from Hebrew on: where ZWJ and ZWNJ are spelling (Persian, Hindi, Sinhala). */
+static bool is_joined_letter(uint32_t c)
+{
+    return c >= 0x590 && (category(c) == UTF8PROC_CATEGORY_LO || is_mark(c)) && !is_hidden(c) && !is_selector(c);
 }
 
 struct printer {
@@ -161,7 +160,7 @@ static bool joins(const struct printer *pr, uint32_t joiner, uint32_t next)
     if (next == TEXT_INVALID || !pr->last)
         return false;
     if (is_joined_letter(pr->last) && is_joined_letter(next))
-        return true;
+        return !is_mark(next) || pr->marks < MARKS_MAX; /* and not before what will be replaced */
     uint32_t base = is_selector(pr->last) || is_skin_tone(pr->last) ? pr->before : pr->last;
     return joiner == ZWJ && is_pictograph(base) && is_pictograph(next);
 }
@@ -205,10 +204,11 @@ static void print_one(struct printer *pr, uint32_t c, const uint8_t *raw, size_t
         if (pr->marks < MARKS_MAX) {
             emit(pr, raw, raw_size);
             pr->marks++;
+            pr->last = c;
         } else {
             emit_replacement(pr);
+            pr->last = 0xfffd; /* and no base to begin counting again on */
         }
-        pr->last = c;
     } else {
         emit(pr, raw, raw_size);
         pr->marks = 0;

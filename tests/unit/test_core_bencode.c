@@ -99,7 +99,7 @@ static void everything_else(void **state)
         "4:spa", "4:spamx", "04:spam", "00:", "-1:", ":", "4", "4spam", "4 :spam", "99999999999999999999999999999:x",
         "18446744073709551616:", "18446744073709551615:x", "l", "li1e", "l4:spae", "d", "d1:a", "d1:ae", "d1:ai1e",
         "di1ei2ee", "dle1:ae", "d1:bi1e1:ai2ee", "d1:ai1e1:ai2ee", "d2:aai1e1:ai2ee", "d1:ai1e0:i2ee",
-        "d1:ai1ei2ee", "d1:\xffi1e1:ai1ee", "lllllllllllllllllee" "eeeeeeeeeeeeeee", /* seventeen deep */
+        "d1:ai1ei2ee", "d1:\xffi1e1:ai1ee", "llllllllllllllllleeeeeeeeeeeeeeeee", /* seventeen deep */
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(accepts(bad[i], strlen(bad[i])));
