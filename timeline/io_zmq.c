@@ -20,6 +20,7 @@
 #define ZEPOLL_ZAP UINT32_MAX
 #define ZLINGER_MS 200
 #define ZPUSH_INCOMING_MAX 4096 /* a PUSH receives nothing but libzmq's own commands */
+#define ZCURVE_OVERHEAD 33  /* MAXMSGSIZE counts the box: "\x07MESSAGE", nonce, authenticator, flags (RFC 26) */
 /* Closed sockets stay with libzmq's reaper for a moment; the rest is PULL, ZAP, the API and the probe's. */
 #define ZSOCKETS_MAX (LINK_OPEN_MAX * 2)
 
@@ -433,7 +434,7 @@ bool io_zmq_next(struct io_zmq *z, struct link_event *ret)
 
 static bool pull_open(struct io_zmq *z)
 {
-    const int64_t message_max = LINK_MESSAGE_MAX;
+    const int64_t message_max = LINK_MESSAGE_MAX + ZCURVE_OVERHEAD;
     struct epoll_event ev = { .events = EPOLLIN, .data.u32 = ZEPOLL_PULL };
     int fd;
     size_t size = sizeof fd;
@@ -451,8 +452,8 @@ static bool pull_open(struct io_zmq *z)
            zmq_getsockopt(z->pull, ZMQ_FD, &fd, &size) == 0 && epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
 }
 
-int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], struct io_zmq **ret,
-               char ret_why[IO_ZMQ_WHY_MAX])
+int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], uint64_t mono_ms,
+               struct io_zmq **ret, char ret_why[IO_ZMQ_WHY_MAX])
 {
     struct io_zmq *z = calloc(1, sizeof *z);
     const char *what = "ZeroMQ";
@@ -463,6 +464,7 @@ int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE],
     }
     memcpy(z->pk, pk, LINK_KEY_SIZE);
     memcpy(z->sk, sk, LINK_KEY_SIZE);
+    z->mono_ms = mono_ms;
     z->timer_ms = NOW_NEVER;
     z->pull_more = true; /* so that the first read arms ZMQ_FD */
     zmq_msg_init(&z->in);

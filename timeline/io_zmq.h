@@ -14,7 +14,7 @@
  * monitor socket for each. libzmq's own reconnecting waits longer than STALL_MS, so a link that is writable again
  * is the same connection and nothing vanished in between; a lost one is closed here and opened by the next send.
  *
- *     if ((err = io_zmq_new(pk, sk, &z, why)) || (err = io_zmq_bind(z, &listen, why))) ...
+ *     if ((err = io_zmq_new(pk, sk, mono_ms, &z, why)) || (err = io_zmq_bind(z, &listen, why))) ...
  *     io_zmq_admit(z, ask_timeline, t);
  *     loop: io_zmq_turn(z, mono_ms);
  *           while (io_zmq_next(z, &event)) timeline_recv(t, now, &event);
@@ -43,8 +43,8 @@ struct io_zmq_counters {
 };
 
 /* Context, ZAP handler and its proof. Keys are raw CURVE keys, copied. CAM_ESYS with the reason in ret_why. */
-int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], struct io_zmq **ret,
-               char ret_why[IO_ZMQ_WHY_MAX]);
+int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], uint64_t mono_ms,
+               struct io_zmq **ret, char ret_why[IO_ZMQ_WHY_MAX]);
 /* Closes everything; what was sent last gets a fifth of a second to leave. */
 void io_zmq_free(struct io_zmq *z);
 /* Listens at addr (port > 0); may be called for one address of each family. CAM_ESYS: occupied, not ours. */
