@@ -7,11 +7,12 @@
  *     store         DIR/store.db          $XDG_DATA_HOME/camellia/store.db
  *     lock          DIR/lock              $XDG_DATA_HOME/camellia/lock
  *     log           DIR/camellia.log      $XDG_STATE_HOME/camellia/camellia.log  (~/.local/state)
- *     run           DIR/run               $XDG_RUNTIME_DIR/camellia, else DATA/run
+ *     run           DIR/run               $XDG_DATA_HOME/camellia/run
  *     socket        run/node.sock
  *
- * A socket's path has room for 107 bytes only. Where run would be too long it is HASH of the home's real path
- * under $XDG_RUNTIME_DIR/camellia or, without one, /tmp/camellia-UID.
+ * A socket's path has room for 107 bytes only. Where run would be too long, it is a hash of the home's real path
+ * under $XDG_RUNTIME_DIR/camellia, /run/user/UID/camellia or /tmp/camellia-UID, the first that is ours and closed
+ * to others.
  *
  *     struct io_home home;
  *     err = io_home_paths("/home/ana/second", &home);    // computes; touches nothing

@@ -33,7 +33,7 @@ bool io_proc_alive(pid_t pid);  /* a zombie is not alive */
 /* Waits until the process is gone. CAM_ETIMEOUT. */
 int io_proc_wait_gone(pid_t pid, uint64_t timeout_ms);
 
-/* The path of a program that lies beside the one that runs ("camelliad"), "" where there is none. */
+/* The path of a program ("camelliad") that lies beside the one that runs. */
 int io_proc_beside(const char *name, char *ret, size_t size); /* CAM_ENOFILE, CAM_ENOSPC */
 
 #endif
