@@ -1,0 +1,53 @@
+/* The node and the network it is part of. */
+#include <string.h>
+
+#include "cli/command.h"
+#include "core/err.h"
+
+#define ID_HEX 40 /* hex digits of a Kademlia id */
+
+int run_status(struct cli *cli, const struct cli_args *args)
+{
+    return cli_call(cli, args, json_pack("{s:s}", "do", "status"), CLI_ANSWER_MS);
+}
+
+int run_peers(struct cli *cli, const struct cli_args *args)
+{
+    return cli_call(cli, args, json_pack("{s:s}", "do", "peers"), CLI_ANSWER_MS);
+}
+
+static bool is_id(const char *text)
+{
+    return strlen(text) == ID_HEX && strspn(text, "0123456789abcdefABCDEF") == ID_HEX;
+}
+
+static int call_with(struct cli *cli, const struct cli_args *args, const char *verb, const char *key)
+{
+    json_t *value = json_string(args->arg[0]);
+    if (!value) return view_error(&cli->view, CAM_EINVAL, "the argument is not valid UTF-8");
+    json_t *request = json_pack("{s:s, s:o}", "do", verb, key, value);
+    if (args->salt) json_object_set_new(request, "salt", json_string(args->salt));
+    return cli_call(cli, args, request, CLI_ANSWER_MS);
+}
+
+int run_dht_ping(struct cli *cli, const struct cli_args *args)
+{
+    struct conf_host host;
+    if (conf_host_parse(args->arg[0], 0, &host))
+        return view_error(&cli->view, CAM_EINVAL, "that is no address: HOST:PORT, like 127.0.0.1:8000");
+    return call_with(cli, args, "dht_ping", "address");
+}
+
+int run_dht_find(struct cli *cli, const struct cli_args *args)
+{
+    if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
+    return call_with(cli, args, "dht_find", "id");
+}
+
+int run_dht_get(struct cli *cli, const struct cli_args *args)
+{
+    if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "a target is 40 hex digits");
+    return call_with(cli, args, "dht_get", "target");
+}
+
+int run_dht_put(struct cli *cli, const struct cli_args *args) { return call_with(cli, args, "dht_put", "value"); }

@@ -1,0 +1,427 @@
+#include "cli/view.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/err.h"
+#include "core/identity.h"
+#include "core/io_os.h"
+#include "core/text.h"
+
+#define COLUMNS_MIN 20
+#define COLUMNS_MAX 100 /* longer lines are hard to read on however wide a screen */
+#define INDENT 4        /* of a post's text */
+
+#define BOLD "\033[1m"
+#define DIM "\033[2m"
+#define YELLOW "\033[33m"
+#define RESET "\033[0m"
+
+void view_init(struct view *v, enum view_mode mode, FILE *out, FILE *err)
+{
+    *v = (struct view){ .out = out, .err = err, .mode = mode };
+    if (mode != VIEW_PEOPLE || fileno(out) < 0 || !isatty(fileno(out))) return;
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    v->colour = !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
+    struct winsize size;
+    v->columns = ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+void view_clear(struct view *v)
+{
+    json_decref(v->held);
+    v->held = NULL;
+}
+
+/* ---- reading rows ------------------------------------------------------------------------------------- */
+
+const char *view_str(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text ? text : "";
+}
+
+int64_t view_int(const json_t *row, const char *key)
+{
+    const json_t *value = json_object_get(row, key);
+    return json_is_real(value) ? (int64_t)json_real_value(value) : json_integer_value(value);
+}
+
+bool view_bool(const json_t *row, const char *key) { return json_is_true(json_object_get(row, key)); }
+
+/* ---- small texts -------------------------------------------------------------------------------------- */
+
+static uint64_t view_now(const struct view *v) { return v->now_ms ? v->now_ms : io_os_now().wall_ms; }
+
+const char *view_age(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
+{
+    static const struct { uint64_t below_s, unit_s; const char *unit; } scale[] = {
+        { 60, 1, "s" }, { 3600, 60, "m" }, { 86400, 3600, "h" }, { 30 * 86400, 86400, "d" },
+    };
+    bool ahead = then_ms > now_ms;
+    uint64_t age_s = (ahead ? then_ms - now_ms : now_ms - then_ms) / 1000;
+    if (age_s < 2) return strcpy(ret, "now");
+    for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
+        if (age_s < scale[i].below_s) {
+            snprintf(ret, VIEW_AGE_SIZE, "%s%" PRIu64 "%s", ahead ? "in " : "", age_s / scale[i].unit_s, scale[i].unit);
+            return ret;
+        }
+    time_t at = (time_t)(then_ms / 1000);
+    struct tm tm;
+    if (!localtime_r(&at, &tm) || !strftime(ret, VIEW_AGE_SIZE, "%Y-%m-%d", &tm)) strcpy(ret, "long ago");
+    return ret;
+}
+
+const char *view_clock(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
+{
+    if (!then_ms) return strcpy(ret, "never");
+    time_t at = (time_t)(then_ms / 1000), now = (time_t)(now_ms / 1000);
+    struct tm then_tm, now_tm;
+    if (!localtime_r(&at, &then_tm) || !localtime_r(&now, &now_tm)) return strcpy(ret, "?");
+    bool today = then_tm.tm_year == now_tm.tm_year && then_tm.tm_yday == now_tm.tm_yday;
+    if (!strftime(ret, VIEW_AGE_SIZE, today ? "%H:%M" : "%Y-%m-%d %H:%M", &then_tm)) strcpy(ret, "?");
+    return ret;
+}
+
+static void put_safe(FILE *f, const char *text, enum text_mode mode)
+{
+    char *safe = text_print_new(text, strlen(text), mode);
+    fputs(safe ? safe : "?", f);
+    free(safe);
+}
+
+static void put_colour(const struct view *v, const char *code)
+{
+    if (v->colour) fputs(code, v->out);
+}
+
+/* The first characters of a user id tell two people of one name apart. */
+static void put_tag(FILE *f, const char *id) { fprintf(f, "#%.*s", TAG_SIZE - 1, id); }
+
+static void put_user(const struct view *v, const char *name, const char *id)
+{
+    put_colour(v, BOLD);
+    put_safe(v->out, *name ? name : "(no name)", TEXT_LINE);
+    put_colour(v, RESET);
+    if (*id) {
+        put_colour(v, DIM);
+        put_tag(v->out, id);
+        put_colour(v, RESET);
+    }
+}
+
+/* Text by lines, each behind `indent` spaces; wrapped when the view has columns. */
+static void put_block(const struct view *v, const char *text, size_t indent)
+{
+    char *safe = text_print_new(text, strlen(text), TEXT_LINES);
+    if (!safe) return;
+    size_t columns = SIZE_MAX;
+    if (v->columns) {
+        columns = v->columns < COLUMNS_MIN ? COLUMNS_MIN : v->columns > COLUMNS_MAX ? COLUMNS_MAX : v->columns;
+        columns -= indent;
+    }
+    struct text_wrap wrap = text_wrap(safe, strlen(safe), columns);
+    struct span line;
+    while (text_wrap_next(&wrap, &line))
+        fprintf(v->out, "%*s%.*s\n", line.size ? (int)indent : 0, "", (int)line.size, (const char *)line.data);
+    free(safe);
+}
+
+static const char *plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
+
+/* ---- a renderer for each kind of row -------------------------------------------------------------------- */
+
+static void view_account(struct view *v, const json_t *row)
+{
+    put_user(v, view_str(row, "user"), view_str(row, "id"));
+    fprintf(v->out, "\n  id       %s\n", view_str(row, "id"));
+    const char *address = view_str(row, "address"), *node = view_str(row, "node");
+    fprintf(v->out, "  node     %s%s%s%s\n", *node ? node : "running", *address ? " at " : "", address,
+            view_bool(row, "locked") ? ", locked (it serves, but cannot sign: camellia login)" : "");
+    if (view_bool(row, "name_pending")) fputs("  name     not claimed yet; the node goes on trying\n", v->out);
+}
+
+static void view_posted(struct view *v, const json_t *row)
+{
+    int64_t followers = view_int(row, "followers"), waiting = view_int(row, "waiting");
+    fprintf(v->out, "post %s, your #%" PRId64 ": ", view_str(row, "id"), view_int(row, "seq"));
+    if (!followers)
+        fputs("saved; nobody follows you yet\n", v->out);
+    else if (waiting)
+        fprintf(v->out, "%" PRId64 " of %" PRId64 " received, %" PRId64 " waiting\n", view_int(row, "received"),
+                followers, waiting);
+    else
+        fprintf(v->out, "received by %s %" PRId64 " %s\n", followers == 1 ? "your" : "all", followers,
+                plural(followers, "follower", "followers"));
+}
+
+static void view_gap(struct view *v, const json_t *row)
+{
+    int64_t missing = view_int(row, "gaps");
+    put_colour(v, YELLOW);
+    fputs("  -- ", v->out);
+    const char *name = view_str(row, "author");
+    put_safe(v->out, *name ? name : view_str(row, "user"), TEXT_LINE);
+    if (missing > 0)
+        fprintf(v->out, ": %" PRId64 " %s missing, asking for %s --", missing, plural(missing, "post", "posts"),
+                plural(missing, "it", "them"));
+    else
+        fputs(": posts missing, asking for them --", v->out);
+    put_colour(v, RESET);
+    fputc('\n', v->out);
+}
+
+static void view_post(struct view *v, const json_t *row)
+{
+    if (view_bool(row, "gap")) {
+        view_gap(v, row);
+        return;
+    }
+    char age[VIEW_AGE_SIZE];
+    bool plain = v->mode == VIEW_PLAIN, unread = view_bool(row, "unread");
+    fputs(plain ? "" : unread ? "* " : "  ", v->out);
+    put_colour(v, BOLD);
+    put_safe(v->out, *view_str(row, "author") ? view_str(row, "author") : "(no name)", TEXT_LINE);
+    put_colour(v, RESET);
+    put_colour(v, DIM);
+    fprintf(v->out, "  %s  ", view_age(view_now(v), (uint64_t)view_int(row, "time"), age));
+    put_tag(v->out, view_str(row, "author_id"));
+    const char *via = view_str(row, "via"), *via_user = view_str(row, "via_user");
+    if (*via) {
+        fputs("  via ", v->out);
+        put_safe(v->out, via_user, TEXT_LINE);
+        put_tag(v->out, via);
+    }
+    put_colour(v, RESET);
+    if (plain && unread) fputs("  unread", v->out);
+    if (view_bool(row, "key_changed")) {
+        put_colour(v, YELLOW);
+        fputs("  (another key than the one you know by this name!)", v->out);
+        put_colour(v, RESET);
+    }
+    fputc('\n', v->out);
+    put_block(v, view_str(row, "text"), INDENT);
+}
+
+static void view_user(struct view *v, const json_t *row)
+{
+    put_user(v, view_str(row, "user"), view_str(row, "id"));
+    fprintf(v->out, "%s\n", view_bool(row, "pending") ? "  (not published yet)" : "");
+}
+
+static void view_follow(struct view *v, const json_t *row)
+{
+    if (!json_object_get(row, "following")) { /* one of several people of that name */
+        view_user(v, row);
+        return;
+    }
+    bool following = view_bool(row, "following");
+    fputs(following ? "you follow " : "you do not follow ", v->out);
+    put_user(v, view_str(row, "user"), view_str(row, "id"));
+    if (view_bool(row, "pending")) fputs(" (not published yet; the node goes on trying)", v->out);
+    fputc('\n', v->out);
+}
+
+static void view_profile(struct view *v, const json_t *row)
+{
+    if (!json_object_get(row, "posts")) { /* one of several people of that name */
+        view_user(v, row);
+        return;
+    }
+    char clock[VIEW_AGE_SIZE];
+    put_user(v, view_str(row, "user"), view_str(row, "id"));
+    fprintf(v->out, "\n  id          %s\n", view_str(row, "id"));
+    if (*view_str(row, "bio")) put_block(v, view_str(row, "bio"), 2);
+    int64_t gaps = view_int(row, "gaps");
+    fprintf(v->out, "  posts       %" PRId64 ", complete to #%" PRId64 ", as of %s\n", view_int(row, "posts"),
+            view_int(row, "complete_to"), view_clock(view_now(v), (uint64_t)view_int(row, "as_of"), clock));
+    if (gaps) fprintf(v->out, "  missing     %" PRId64 " %s\n", gaps, plural(gaps, "post", "posts"));
+    fprintf(v->out, "  followers   %" PRId64 "\n  following   %" PRId64 "\n", view_int(row, "followers"),
+            view_int(row, "following"));
+}
+
+static void view_suggest(struct view *v, const json_t *row)
+{
+    put_user(v, view_str(row, "user"), view_str(row, "id"));
+    fputs("  ", v->out);
+    put_safe(v->out, view_str(row, "reason"), TEXT_LINE);
+    fputc('\n', v->out);
+}
+
+static void put_duration(FILE *f, int64_t s)
+{
+    if (s >= 86400) fprintf(f, "%" PRId64 "d ", s / 86400);
+    if (s >= 3600) fprintf(f, "%" PRId64 "h ", s / 3600 % 24);
+    if (s >= 60) fprintf(f, "%" PRId64 "m", s / 60 % 60);
+    else fprintf(f, "%" PRId64 "s", s);
+}
+
+static void view_status(struct view *v, const json_t *row)
+{
+    const json_t *clock = json_object_get(row, "clock");
+    int64_t peers = view_int(row, "peers"), outbox = view_int(row, "outbox");
+    fputs("user     ", v->out);
+    put_safe(v->out, *view_str(row, "user") ? view_str(row, "user") : "(none)", TEXT_LINE);
+    fprintf(v->out, "%s\nnode     pid %" PRId64 " at %s, up ", view_bool(row, "locked") ? ", locked: camellia login" : "",
+            view_int(row, "pid"), view_str(row, "address"));
+    put_duration(v->out, view_int(row, "uptime_s"));
+    fprintf(v->out, "\nnode id  %s\npeers    %" PRId64 "%s\n", view_str(row, "node_id"), peers,
+            peers ? "" : "  (alone: nobody can be reached now)");
+    if (view_int(clock, "servers"))
+        fprintf(v->out, "clock    %+" PRId64 " ms, within %" PRId64 " ms, by %" PRId64 " %s\n", view_int(clock, "offset_ms"),
+                view_int(clock, "error_ms"), view_int(clock, "servers"),
+                plural(view_int(clock, "servers"), "server", "servers"));
+    else
+        fputs("clock    unsynchronized (this machine's own)\n", v->out);
+    fprintf(v->out, "outbox   %" PRId64 " %s waiting\nstore    %.1f MB\nunread   %" PRId64 "\n", outbox,
+            plural(outbox, "post", "posts"), (double)view_int(row, "store_bytes") / 1e6, view_int(row, "unread"));
+    if (view_int(row, "refused"))
+        fprintf(v->out, "refused  %" PRId64 " messages (forged, stale or strangers')\n", view_int(row, "refused"));
+}
+
+static void view_peer(struct view *v, const json_t *row)
+{
+    fprintf(v->out, "%s  %-21s", view_str(row, "node_id"), view_str(row, "address"));
+    if (json_object_get(row, "rtt_ms")) fprintf(v->out, "  %" PRId64 " ms", view_int(row, "rtt_ms"));
+    if (json_object_get(row, "age_s")) fprintf(v->out, "  heard %" PRId64 " s ago", view_int(row, "age_s"));
+    fputc('\n', v->out);
+}
+
+static void view_outbox(struct view *v, const json_t *row)
+{
+    int64_t received = view_int(row, "received"), waiting = view_int(row, "waiting");
+    fprintf(v->out, "post %s: %" PRId64 " of %" PRId64 " received, %" PRId64 " waiting, next try in %" PRId64 " s\n",
+            view_str(row, "id"), received, received + waiting, waiting, view_int(row, "next_try_s"));
+}
+
+static void view_dht_get(struct view *v, const json_t *row)
+{
+    const char *value = json_string_value(json_object_get(row, "value"));
+    if (value) put_block(v, value, 0);
+    else fprintf(v->out, "%s\n", view_str(row, "value_hex"));
+    int64_t holders = view_int(row, "holders");
+    view_note(v, "%" PRId64 " %s it", holders, plural(holders, "node holds", "nodes hold"));
+}
+
+static void view_dht_put(struct view *v, const json_t *row)
+{
+    int64_t holders = view_int(row, "holders");
+    fprintf(v->out, "%s\n", view_str(row, "target"));
+    view_note(v, "stored at %" PRId64 " %s", holders, plural(holders, "node", "nodes"));
+}
+
+typedef void (*renderer)(struct view *, const json_t *);
+static const renderer renderers[VIEW_KINDS] = {
+    [VIEW_NOTHING] = NULL,
+    [VIEW_ACCOUNT] = view_account,   [VIEW_POSTED] = view_posted,     [VIEW_POST] = view_post,
+    [VIEW_FOLLOW] = view_follow,     [VIEW_USER] = view_user,         [VIEW_PROFILE] = view_profile,
+    [VIEW_SUGGEST] = view_suggest,   [VIEW_STATUS] = view_status,     [VIEW_PEER] = view_peer,
+    [VIEW_OUTBOX] = view_outbox,     [VIEW_DHT_PING] = view_peer,     [VIEW_DHT_FIND] = view_peer,
+    [VIEW_DHT_GET] = view_dht_get,   [VIEW_DHT_PUT] = view_dht_put,
+};
+
+/* ---- JSON ------------------------------------------------------------------------------------------------ */
+
+/* Is this one character shown as it is? Marks and joiners that need a neighbour count as no: an escape in JSON
+ * costs nothing but looks. */
+static bool is_shown(const char *at, size_t size)
+{
+    char out[TEXT_PRINT_SIZE(16)];
+    return text_print(out, sizeof out, at, size, TEXT_LINE) == size && memcmp(out, at, size) == 0;
+}
+
+char *view_json_text(const json_t *value)
+{
+    char *plain = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
+    size_t size = 0, left = plain ? strlen(plain) : 0, took;
+    FILE *f = plain ? open_memstream(&text, &size) : NULL;
+    for (const char *at = plain; f && left; at += took, left -= took) {
+        uint32_t c;
+        took = text_decode(at, left, &c);
+        if (c < 0x7f || (c != TEXT_INVALID && is_shown(at, took)))
+            fwrite(at, 1, took, f);
+        else if (c > 0xffff && c != TEXT_INVALID)
+            fprintf(f, "\\u%04x\\u%04x", 0xd800 + (unsigned)((c - 0x10000) >> 10), 0xdc00 + (unsigned)(c & 0x3ff));
+        else
+            fprintf(f, "\\u%04x", c == TEXT_INVALID ? 0xfffdu : (unsigned)c);
+    }
+    free(plain);
+    if (f && fclose(f) == 0) return text;
+    free(text);
+    return NULL;
+}
+
+static void put_json(struct view *v, const json_t *row)
+{
+    char *text = view_json_text(row);
+    fprintf(v->out, "%s\n", text ? text : "{\"v\":1,\"error\":\"system\",\"message\":\"out of memory\"}");
+    fflush(v->out); /* a reader at the other end of a pipe waits for whole rows */
+    free(text);
+}
+
+/* ---- the three ways out ------------------------------------------------------------------------------------ */
+
+void view_row(struct view *v, enum view_kind kind, const json_t *row)
+{
+    if (v->mode != VIEW_JSON) {
+        if (renderers[kind]) renderers[kind](v, row);
+        fflush(v->out);
+        return;
+    }
+    if (!v->lone_answer) {
+        put_json(v, row);
+        return;
+    }
+    if (v->held) put_json(v, v->held);
+    json_decref(v->held);
+    v->held = json_deep_copy(row);
+}
+
+void view_note(struct view *v, const char *format, ...)
+{
+    if (v->quiet || v->mode == VIEW_JSON) return;
+    va_list args;
+    va_start(args, format);
+    char *text = NULL;
+    if (vasprintf(&text, format, args) >= 0) {
+        put_safe(v->err, text, TEXT_LINES);
+        fputc('\n', v->err);
+        free(text);
+    }
+    va_end(args);
+}
+
+int view_done(struct view *v, int status, const char *word, const char *message)
+{
+    if (!message) message = "";
+    if (v->mode == VIEW_JSON) {
+        /* "Kept, not yet done" is an answer with a flaw, and stays one object; other errors stand alone. */
+        bool merge = v->held && status == err_status(CAM_EPENDING);
+        if (v->held && !merge) put_json(v, v->held);
+        json_t *last = merge ? v->held : status ? json_pack("{s:i}", "v", 1) : NULL;
+        if (last) {
+            json_object_set_new(last, "error", json_string(word && *word ? word : "unknown"));
+            json_object_set_new(last, "message", json_string(message));
+            put_json(v, last);
+        }
+        if (last != v->held) json_decref(last);
+        view_clear(v);
+    } else if (status) {
+        fputs("camellia: ", v->err);
+        put_safe(v->err, *message ? message : word ? word : "failed", TEXT_LINES);
+        fputc('\n', v->err);
+    } else if (*message) {
+        view_note(v, "%s", message);
+    }
+    return status;
+}
+
+int view_error(struct view *v, int err, const char *message)
+{
+    return view_done(v, err_status(err), err_word(err), message ? message : err_text(err));
+}
