@@ -86,6 +86,7 @@ static int number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
 static int set_flag(struct cli_args *args, enum flag_id id, const char *value, char why[CLI_WHY_MAX])
 {
     struct conf_host host;
+    struct addr addr;
     uint32_t v;
     switch (id) {
     case FLAG_HOME: args->home = value; break;
@@ -103,8 +104,8 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
     case FLAG_BEFORE: args->before = value; break;
     case FLAG_SALT: args->salt = value; break;
     case FLAG_LISTEN:
-        if (conf_host_parse(value, 0, &host))
-            return fail(why, "--listen @: give an address and a port, like 0.0.0.0:8000", value, "");
+        if (addr_parse(value, &addr)) /* port 0 is fine here: any free one */
+            return fail(why, "--listen @: give a numeric address and a port, like 0.0.0.0:8000", value, "");
         args->listen = value;
         break;
     case FLAG_JOIN:
