@@ -54,7 +54,7 @@ FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRC))
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCH_BIN := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(BENCH_SRC))
 
-.PHONY: all demo test check unit unit-build sim sim-build bench fuzz layers install clean programs deps
+.PHONY: all demo test check unit unit-build sim sim-build bench bench-build fuzz fuzz-build layers install clean programs deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -95,8 +95,9 @@ $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIBS_OURS)
 $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
 
-$(OUT)/tests/sim: $(OUT)/tests/sim.o $(LIBS_OURS)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+SIM_OBJ := $(OUT)/tests/sim.o $(OUT)/tests/sim_net.o $(OUT)/tests/sim_check.o
+$(OUT)/tests/sim: $(SIM_OBJ) $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(SIM_OBJ) $(LIBS_OURS) $(LIBS)
 
 unit-build: $(if $(T),$(filter %_$(T),$(UNIT_BIN)),$(UNIT_BIN))
 unit:
@@ -108,6 +109,44 @@ layers:
 
 deps:
 	$(Q)etc/install-deps.sh --test
+
+# The build starts in a second make: pkg-config may not be there before deps.
+test: deps
+	$(Q)tests/all.sh $(BUILD)
+
+check:
+	$(Q)tests/all.sh $(BUILD) $(CC)
+
+demo:
+	$(Q)etc/install-deps.sh
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
+	$(Q)tests/demo.sh $(BUILD)
+
+sim-build: $(OUT)/tests/sim
+NODES   ?= 10
+SEED    ?= 1
+MINUTES ?= 10
+sim:
+	$(Q)$(MAKE) --no-print-directory PROFILE=release sim-build
+	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/sim --nodes $(NODES) --seed $(SEED) --minutes $(MINUTES)
+
+fuzz-build: $(FUZZ_BIN)
+FUZZ_SECONDS ?= 10
+fuzz:
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) CC=clang PROFILE=fuzz fuzz-build
+	$(Q)tests/fuzz.sh $(BUILD)/clang-fuzz $(FUZZ_SECONDS)
+
+bench-build: $(BENCH_BIN)
+bench:
+	$(Q)etc/install-deps.sh
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) PROFILE=release all bench-build
+	$(Q)tests/bench/run.sh $(BUILD)/$(notdir $(CC))-release
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/camellia
+	install -m 755 $(OUT)/camellia $(OUT)/camelliad $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 README.md LICENSE etc/config.ini docs/protocol.md docs/architecture.md \
+	    $(DESTDIR)$(PREFIX)/share/doc/camellia/
 
 clean:
 	rm -rf $(BUILD)
