@@ -64,16 +64,15 @@ void io_api_close(struct io_api_client *c);
 
 /* ---- node -------------------------------------------------------------------------------------------------- */
 
-#define IO_API_CLIENTS_MAX 256 /* clients remembered at once; the longest silent without a request goes first */
-
 struct io_api_server;
 
 /* `zmq_ctx` is libzmq's context. CAM_ESYS with the reason in ret_why. The caller holds the home's lock. */
 int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server **ret, char ret_why[HOME_WHY_MAX]);
-int io_api_server_fd(const struct io_api_server *s); /* edge-triggered, as ZeroMQ's: drain, or ask again next turn */
+int io_api_server_fd(const struct io_api_server *s); /* poll for readable, but not while io_api_ready */
+bool io_api_ready(struct io_api_server *s); /* a request may wait that the descriptor will not tell of again */
 /* The next request, borrowed until the next call; false: none waiting. `ret_client` names who asked. */
 bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret_text, size_t *ret_size);
-/* A reply. A client that is gone, or does not read (its queue is full), loses it: CAM_ENOENT, CAM_EAGAIN. */
+/* A reply. CAM_ENOENT: the client is gone; CAM_EAGAIN: it does not read and its queue is full. */
 int io_api_reply(struct io_api_server *s, uint64_t client, const char *text, size_t size);
 void io_api_unbind(struct io_api_server *s);
 
