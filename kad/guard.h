@@ -21,7 +21,7 @@
 
 #define KAD_TOKEN_SIZE 8
 #define KAD_TOKEN_EPOCH_MS 300000       /* a token is good for 5 to 10 minutes */
-#define KAD_GUARD_SECRET_SIZE 32
+#define KAD_GUARD_SECRET_SIZE 16
 #define KAD_GUARD_BURST_BYTES 2048      /* a minute, unproven */
 #define KAD_GUARD_CREDIT_BYTES 65536    /* unproven: bytes received that may still be answered, at most */
 #define KAD_GUARD_PROVEN_BYTES_S 1048576 /* proven: bytes a second, and four times that at once */

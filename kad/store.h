@@ -41,7 +41,6 @@
 #define KAD_KEY_ITEMS_MAX 1024           /* mutable items of one public key here */
 #define KAD_KEY_ENTRIES_MAX 8192         /* set entries of one public key here, over all roots */
 #define KAD_PEERS_PER_HASH_MAX 128
-#define KAD_SINCE_CLAIM_MAX_S 7200       /* how much older than "now" a put may claim an entry to be */
 
 struct kad_store;
 
@@ -87,10 +86,10 @@ int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_
 
 #define KAD_STORE_SPLIT 1 /* not stored: the shard is split, put it at depth + 1 */
 
-/* Put an entry into the shard at `depth` that its key belongs to. entry->age_s and since_s are what the sender
- * claims (0 from the writer itself, more in re-replication): age is believed for an entry or version that is
- * new here, since only up to KAD_SINCE_CLAIM_MAX_S, or unbounded while the shard itself is that new here, until
- * kad_store_set_since says better. 0, KAD_STORE_SPLIT, or 202 203 205 206 302. */
+/* Put an entry into the shard at `depth` that its key belongs to. entry->age_s is what the sender claims (0 from the
+ * writer itself) and is believed for a version that is new here. since_s is not looked at: who could claim it could
+ * take a name; an entry is first seen now, until kad_store_set_since says what the other holders saw.
+ * 0, KAD_STORE_SPLIT, or 202 203 205 206 302. */
 int kad_store_set_put(struct kad_store *s, struct now now, const uint8_t root[KAD_ID_SIZE], int64_t depth,
                       const struct kad_entry *entry, const struct addr *from);
 /* A page of a shard. A shard not held is an empty page with n = 0 (and split as it is). */
@@ -151,8 +150,9 @@ bool kad_store_walk(struct kad_store *s, struct now now, uint32_t *cursor, struc
 bool kad_store_owns_key(struct span key);
 /* The next record to write (empty value: remove). Borrowed until the next call. */
 bool kad_store_next_dirty(struct kad_store *s, struct now now, struct kad_dirty *ret_dirty);
-/* One saved record. Expired ones are skipped (and become dirty, to be removed): 0. CAM_EFORMAT: damaged, skipped.
- * Signatures are not verified again: the disk is ours. */
+/* One saved record. One that has expired, or that a smaller configuration has no room for, is left out and becomes
+ * dirty, to be removed: 0. CAM_EFORMAT: damaged, or held already; CAM_ESYS: no memory; both change nothing.
+ * Signatures are not verified again: the disk is ours, and each value carries a checksum. */
 int kad_store_load(struct kad_store *s, struct now now, struct span key, struct span value);
 
 void kad_store_stats(const struct kad_store *s, struct kad_store_stats *ret_stats);

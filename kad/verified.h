@@ -17,7 +17,7 @@
 struct kad_verified {
     uint8_t key[32];
     uint8_t (*slots)[16];
-    uint32_t cap, used, max;
+    uint32_t cap, max, added; /* added: since the start, displacing included */
     uint64_t hits, misses; /* a miss is a verification that was done */
 };
 

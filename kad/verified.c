@@ -1,0 +1,100 @@
+#include "kad/verified.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "kad/set.h"
+
+#define CAP_MIN 32
+#define PRINT_SIZE 16
+
+void kad_verified_init(struct kad_verified *seen, const struct rng *rng)
+{
+    *seen = (struct kad_verified){.max = KAD_VERIFIED_MAX};
+    rng_fill(rng, seen->key, sizeof seen->key);
+}
+
+void kad_verified_clear(struct kad_verified *seen)
+{
+    free(seen->slots);
+    sodium_memzero(seen, sizeof *seen);
+}
+
+/* A fingerprint has one place, that its first bytes say; whatever lay there before gives way. */
+static uint8_t *place(const struct kad_verified *seen, const uint8_t print[PRINT_SIZE])
+{
+    return seen->slots[be32(print) & (seen->cap - 1)];
+}
+
+static void grow(struct kad_verified *seen)
+{
+    struct kad_verified larger = *seen;
+    larger.cap = seen->cap ? seen->cap * 2 : CAP_MIN;
+    larger.slots = calloc(larger.cap, PRINT_SIZE);
+    if (!larger.slots)
+        return; /* remembering is a convenience */
+    for (uint32_t i = 0; i < seen->cap; i++)
+        if (!sodium_is_zero(seen->slots[i], PRINT_SIZE))
+            memcpy(place(&larger, seen->slots[i]), seen->slots[i], PRINT_SIZE);
+    free(seen->slots);
+    *seen = larger;
+}
+
+static int verify(struct kad_verified *seen, const uint8_t pk[KEY_SIZE], const uint8_t sig[SIG_SIZE],
+                  const struct bytes_out *message)
+{
+    if (!seen)
+        return identity_verify(pk, message->buf, message->size, sig);
+
+    uint8_t print[PRINT_SIZE];
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, seen->key, sizeof seen->key, sizeof print);
+    crypto_generichash_update(&state, pk, KEY_SIZE);
+    crypto_generichash_update(&state, sig, SIG_SIZE);
+    crypto_generichash_update(&state, message->buf, message->size);
+    crypto_generichash_final(&state, print, sizeof print);
+    if (seen->cap && memcmp(place(seen, print), print, PRINT_SIZE) == 0) {
+        seen->hits++;
+        return 0;
+    }
+    seen->misses++;
+    int err = identity_verify(pk, message->buf, message->size, sig);
+    if (err)
+        return err;
+    if (seen->added >= seen->cap / 2 && seen->cap < seen->max)
+        grow(seen);
+    if (seen->cap) {
+        memcpy(place(seen, print), print, PRINT_SIZE);
+        seen->added++;
+    }
+    return 0;
+}
+
+int kad_verified_item(struct kad_verified *seen, const struct kad_item *item)
+{
+    int code = kad_item_check(item);
+    if (code)
+        return kad_error_status(code);
+    if (!item->is_mutable)
+        return 0;
+    uint8_t buf[KAD_ITEM_SIGNED_MAX];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    kad_item_signed_bytes(item, &out);
+    assert(!out.err);
+    return verify(seen, item->pk, item->sig, &out);
+}
+
+int kad_verified_entry(struct kad_verified *seen, const struct kad_entry *entry, const uint8_t root[KAD_ID_SIZE])
+{
+    int code = kad_entry_check(entry);
+    if (code)
+        return kad_error_status(code);
+    uint8_t buf[KAD_ENTRY_SIGNED_MAX];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    kad_entry_signed_bytes(entry, root, &out);
+    assert(!out.err);
+    return verify(seen, entry->pk, entry->sig, &out);
+}
