@@ -149,7 +149,7 @@ bool text_wrap_next(struct text_wrap *wrap, struct span *ret_line)
         struct cluster cl = cluster_at(at, (size_t)(wrap->end - at));
         if (cl.base == ' ' && cl.size == 1) {
             if (word) {
-                end = last.size ? at : end;
+                end = at; /* spaces before it go below */
                 resume = at + 1;
             }
             last.size = 0;

@@ -199,6 +199,20 @@ static void a_forged_header_does_not_open(void **state)
     }
 }
 
+/* The passphrase is right and the seal is whole, but the secret is not that of the key on the label. */
+static void a_label_of_another_key_is_damage(void **state)
+{
+    (void)state;
+    uint8_t file[KEYFILE_SIZE];
+    size_t size;
+    struct identity mixed = *ana, *id = NULL;
+    mixed.pk[0] ^= 1;
+    assert_int_equal(keyfile_seal(&mixed, "ana", 0, span_str(passphrase), KEYFILE_INTERACTIVE, &rng, file,
+                                  sizeof file, &size), 0);
+    assert_int_equal(keyfile_open(file, size, span_str(passphrase), &id), CAM_EFORMAT);
+    assert_null(id);
+}
+
 static void nonsense_is_refused_before_any_work(void **state)
 {
     (void)state;
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(any_flipped_bit_is_damage),
         cmocka_unit_test(any_other_length_is_damage),
         cmocka_unit_test(a_forged_header_does_not_open),
+        cmocka_unit_test(a_label_of_another_key_is_damage),
         cmocka_unit_test(nonsense_is_refused_before_any_work),
         cmocka_unit_test(transport_keys_are_curve_keys),
         cmocka_unit_test(transport_round_trip),

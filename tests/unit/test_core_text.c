@@ -172,6 +172,11 @@ static void text_that_needs_its_joiners_keeps_them(void **state)
     prints(S("\xef\xb8\x8f"), TEXT_LINE, "<U+FE0F>");
     prints(S("a\xef\xb8\x8f\xef\xb8\x8f"), TEXT_LINE, "a\xef\xb8\x8f<U+FE0F>");
     prints(S("a\xf3\xa0\x84\x80"), TEXT_LINE, "a<U+E0100>");
+    /* Before a mark that is one too many, and so is replaced. */
+#define FATHA "\xd9\x8e"
+#define EIGHT FATHA FATHA FATHA FATHA FATHA FATHA FATHA FATHA
+    prints(S("\xd9\x85" EIGHT "\xe2\x80\x8c" FATHA), TEXT_LINE,
+           "\xd9\x85" EIGHT "<U+200C>\xe2\x97\x8c" FATHA);
 }
 
 static void marks_stay_on_their_own_base(void **state)
@@ -374,6 +379,7 @@ static void wrapping(void **state)
     wraps("\n", 10, "|");
     wraps("\n\n", 10, "||");
     wraps("  indented text", 10, "  indented|text|");
+    wraps("  abcdef", 4, "  ab|cdef|"); /* indentation is no place to break */
     wraps("abcdefghij", 4, "abcd|efgh|ij|");
     wraps("a abcdefghij", 4, "a|abcd|efgh|ij|");
     wraps("abc", 0, "a|b|c|");
