@@ -51,7 +51,7 @@ struct command {
     uint8_t min_args, max_args;
     uint32_t options;               /* enum cli_option bits it takes besides the global ones */
     enum view_kind kind;            /* of its rows */
-    bool needs_node, lone_answer;
+    bool lone_answer;               /* one row at most: see struct view */
 };
 
 enum cli_option {
@@ -67,8 +67,8 @@ const struct command *command_find(const char *name); /* NULL when there is none
  * --json is obeyed by the error too. Touches nothing. */
 int command_parse(int argc, const char *const argv[], struct cli_args *ret, char ret_why[CLI_WHY_MAX]);
 
-/* Opens the home, checks that a node runs where one is needed, runs the handler. Returns the exit status; what
- * is wrong was said to the view. */
+/* Opens the home and runs the handler. Returns the exit status; what is wrong was said to the view. A handler looks
+ * at its arguments before it asks the node, so bad input is told as such whether or not a node runs. */
 int command_run(struct cli *cli, const struct cli_args *args);
 
 /* ---- for handlers --------------------------------------------------------------------------------------- */

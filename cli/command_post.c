@@ -41,6 +41,8 @@ static int read_text(struct cli *cli, const struct cli_args *args, char **ret, s
     }
     if (!args->arg_count) {
         if (!cli->may_prompt) return view_error(&cli->view, CAM_EUSAGE, "no text: camellia post TEXT, or - for stdin");
+        pid_t pid;
+        if (home_node(&cli->home, &pid) != 0) return cli_node_error(cli, CAM_ENONODE); /* before anything is typed */
         char *line = malloc(ASK_LINE_MAX + 2);
         int err = line ? ask_line("Post: ", line, ASK_LINE_MAX + 2) : CAM_ESYS;
         if (err) {

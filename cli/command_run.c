@@ -114,7 +114,5 @@ int command_run(struct cli *cli, const struct cli_args *args)
     if (command->run == run_help) return run_help(cli, args); /* help needs no home */
     int err = home_open(args->home, &cli->home, why);
     if (err) return view_error(&cli->view, err, why);
-    pid_t pid;
-    if (command->needs_node && home_node(&cli->home, &pid) != 0) return cli_node_error(cli, CAM_ENONODE);
     return command->run(cli, args);
 }
