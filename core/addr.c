@@ -209,7 +209,8 @@ bool addr_is_local(const struct addr *a)
                (ip[0] == 192 && ip[1] == 168) || (ip[0] == 169 && ip[1] == 254);
     if (a->family == 6) {
         static const uint8_t loopback[16] = { [15] = 1 };
-        return memcmp(ip, loopback, 16) == 0 || (ip[0] & 0xfe) == 0xfc || (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
+        return memcmp(ip, loopback, 16) == 0 || (ip[0] & 0xfe) == 0xfc ||
+               (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
     }
     return false;
 }

@@ -14,7 +14,8 @@ struct level { /* an open list or dict */
     struct span key;
 };
 
-/* Reads "LENGTH:" at `at`. Returns where the bytes begin, NULL when it is not canonical or runs past the end. */
+/* Reads "LENGTH:" at `at`. Returns where the bytes begin, NULL when it is not canonical or runs past the
+ * end. */
 static const uint8_t *str_check(const uint8_t *at, const uint8_t *end, size_t *ret_size)
 {
     const uint8_t *first = at;

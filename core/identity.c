@@ -77,7 +77,8 @@ int name_check(const void *name, size_t size)
     if (size < 1 || size > NAME_MAX_CHARS || c[0] < 'a' || c[0] > 'z')
         return CAM_EINVAL;
     for (size_t i = 1; i < size; i++) {
-        bool allowed = (c[i] >= 'a' && c[i] <= 'z') || (c[i] >= '0' && c[i] <= '9') || c[i] == '_' || c[i] == '-';
+        bool allowed = (c[i] >= 'a' && c[i] <= 'z') || (c[i] >= '0' && c[i] <= '9') || c[i] == '_' ||
+                       c[i] == '-';
         if (!allowed)
             return CAM_EINVAL;
     }

@@ -15,7 +15,7 @@
 #define NAME_SIZE 33
 #define WHO_SIZE 64      /* "name#tag" or an id, with the terminator */
 
-struct identity { /* lives in locked memory (identity_new) */
+struct identity { /* lives in memory locked as far as the system's limit allows (identity_new) */
     uint8_t pk[KEY_SIZE];
     uint8_t sk[SECRET_SIZE];
 };
@@ -27,12 +27,13 @@ struct who { /* what a person typed to name somebody: name, name#tag, or a full 
     bool has_pk;
 };
 
-struct identity *identity_new(const struct rng *rng);                 /* NULL when memory cannot be locked/had */
+struct identity *identity_new(const struct rng *rng);                 /* NULL when out of memory */
 struct identity *identity_from_seed(const uint8_t seed[KEY_SIZE]);
 void identity_free(struct identity *id);                              /* wipes; NULL is fine */
 
 void identity_sign(const struct identity *id, const void *msg, size_t size, uint8_t ret_sig[SIG_SIZE]);
-int identity_verify(const uint8_t pk[KEY_SIZE], const void *msg, size_t size, const uint8_t sig[SIG_SIZE]); /* CAM_EAUTH */
+/* CAM_EAUTH */
+int identity_verify(const uint8_t pk[KEY_SIZE], const void *msg, size_t size, const uint8_t sig[SIG_SIZE]);
 
 void user_id_text(const uint8_t pk[KEY_SIZE], char ret[USER_ID_SIZE]);
 int user_id_parse(const char *text, uint8_t ret_pk[KEY_SIZE]);        /* CAM_EINVAL */

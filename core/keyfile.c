@@ -105,8 +105,8 @@ static int header_decode(const void *buf, size_t size, struct header *ret)
     if (memcmp(magic, key_magic, sizeof key_magic) != 0 || version != VERSION ||
         derivation != crypto_pwhash_ALG_ARGON2ID13 || h.device > KEYFILE_DEVICE_MAX)
         return CAM_EFORMAT;
-    if (h.ops < crypto_pwhash_OPSLIMIT_MIN || h.ops > KEYFILE_OPS_MAX || h.mem_bytes < crypto_pwhash_MEMLIMIT_MIN ||
-        h.mem_bytes > KEYFILE_MEM_MAX)
+    if (h.ops < crypto_pwhash_OPSLIMIT_MIN || h.ops > KEYFILE_OPS_MAX ||
+        h.mem_bytes < crypto_pwhash_MEMLIMIT_MIN || h.mem_bytes > KEYFILE_MEM_MAX)
         return CAM_EFORMAT;
     if (name_check(name, name_size) || !all_zero(name + name_size, NAME_MAX_CHARS - name_size) ||
         !all_zero(reserved, 3))
@@ -159,7 +159,8 @@ int keyfile_seal(const struct identity *id, const char *name, uint16_t device, s
     if (err)
         goto out;
     crypto_sign_ed25519_sk_to_seed(seed, id->sk);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(sealed, NULL, seed, sizeof seed, file, HEADER_SIZE, NULL, h.nonce, key);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(sealed, NULL, seed, sizeof seed, file, HEADER_SIZE, NULL,
+                                               h.nonce, key);
     bytes_put(&out, sealed, sizeof sealed);
     bytes_put_u32(&out, hash_crc32c(file, out.size));
     assert(!out.err && out.size == KEYFILE_SIZE);
@@ -228,7 +229,7 @@ int keyfile_peek(const void *buf, size_t size, char ret_name[NAME_SIZE], uint8_t
     return 0;
 }
 
-/* A CURVE key pair is a crypto_box one: any 32 bytes, and the base point times them (RFC 7748 section 6.1). */
+/* A CURVE key pair is a crypto_box one: any 32 bytes, and the base point times them (RFC 7748, 6.1). */
 void transport_new(const struct rng *rng, struct transport *ret)
 {
     static_assert(KEY_SIZE == crypto_scalarmult_BYTES && KEY_SIZE == crypto_scalarmult_SCALARBYTES, "X25519");
@@ -279,7 +280,8 @@ int keyfile_transport_decode(const void *buf, size_t size, struct transport *ret
     t.instance = bytes_get_u64(&in);
     uint8_t pk[KEY_SIZE];
     int err = bytes_end(&in);
-    if (!err && (memcmp(magic, net_magic, sizeof net_magic) != 0 || version != VERSION || !all_zero(reserved, 7)))
+    if (!err &&
+        (memcmp(magic, net_magic, sizeof net_magic) != 0 || version != VERSION || !all_zero(reserved, 7)))
         err = CAM_EFORMAT;
     if (!err) {
         crypto_scalarmult_base(pk, t.sk);

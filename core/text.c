@@ -87,7 +87,8 @@ static bool is_mark(uint32_t c)
 
 static bool is_pictograph(uint32_t c)
 {
-    return utf8proc_get_property((utf8proc_int32_t)c)->boundclass == UTF8PROC_BOUNDCLASS_EXTENDED_PICTOGRAPHIC;
+    const utf8proc_property_t *property = utf8proc_get_property((utf8proc_int32_t)c);
+    return property->boundclass == UTF8PROC_BOUNDCLASS_EXTENDED_PICTOGRAPHIC;
 }
 
 static bool is_skin_tone(uint32_t c) { return c >= 0x1f3fb && c <= 0x1f3ff; }
@@ -119,10 +120,11 @@ static bool is_hidden(uint32_t c)
     }
 }
 
-/* A letter or mark of the scripts from Hebrew on: where ZWJ and ZWNJ are spelling (Persian, Hindi, Sinhala). */
+/* A letter or mark of the scripts from Hebrew on: where ZWJ and ZWNJ are spelling (Persian, Hindi). */
 static bool is_joined_letter(uint32_t c)
 {
-    return c >= 0x590 && (category(c) == UTF8PROC_CATEGORY_LO || is_mark(c)) && !is_hidden(c) && !is_selector(c);
+    bool letter = category(c) == UTF8PROC_CATEGORY_LO || is_mark(c);
+    return c >= 0x590 && letter && !is_hidden(c) && !is_selector(c);
 }
 
 struct printer {

@@ -21,7 +21,7 @@
 
 /* Coming in */
 
-/* Strict UTF-8 (Unicode 15, table 3-7): no overlong form, no surrogate, nothing above U+10FFFF. CAM_EINVAL. */
+/* Strict UTF-8 (Unicode 15, table 3-7): no overlong form, no surrogate, none above U+10FFFF. CAM_EINVAL. */
 int text_check_utf8(const void *text, size_t size);
 
 /* What the text of a post or of a profile may hold: valid UTF-8 without control characters (C0, DEL, C1)

@@ -135,7 +135,7 @@ bool text_wrap_next(struct text_wrap *wrap, struct span *ret_line)
         return false;
 
     const uint8_t *start = wrap->at, *at = start;
-    const uint8_t *end = NULL, *resume = NULL; /* the last place where this line may end, and the next begin */
+    const uint8_t *end = NULL, *resume = NULL; /* the last place to end this line, and begin the next */
     struct cluster last = { .size = 0 };       /* the word so far ends with it; size 0 after a space */
     bool word = false;                         /* more than indentation was seen */
     size_t used = 0;
