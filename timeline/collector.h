@@ -2,7 +2,7 @@
  * more than a budget of bytes, the oldest. Headers stay, so chains still verify. Our own posts are kept.
  *
  * The lifespan of a post is the smaller of its author's (in the header) and ours ([MESSAGE_LIFESPAN]); with
- * ACTIVE = 0 ours is 0 here and nothing is ever collected. The same rule (post_expires_ms, in
+ * ACTIVE = 0 ours is 0 here and nothing is ever collected, whatever the author wished or the budget says. The same rule (post_expires_ms, in
  * feed_check_run) is applied on the way in, so what was collected does not come back.
  *
  *     struct collector c;
@@ -24,7 +24,7 @@ struct collector {
     uint32_t lifespan_s; /* 0 = off */
     uint64_t bytes_max;  /* 0 = no budget */
     uint64_t due_ms;     /* mono: the next slice */
-    uint64_t round_ms;   /* mono: when the current round began */
+    uint64_t round_ms;   /* mono: when the current or next round begins */
     uint64_t removed;    /* bodies, since init */
 };
 

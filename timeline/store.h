@@ -45,7 +45,7 @@ void store_close(struct store *s);
 int store_commit(struct store *s);
 void store_rollback(struct store *s);
 bool store_is_dirty(const struct store *s); /* something waits for store_commit */
-uint64_t store_bytes(const struct store *s); /* on disk, or what it would be */
+uint64_t store_bytes(struct store *s); /* on disk, or what it would be */
 /* Reads every page and checks every index: for `doctor`. CAM_EFORMAT when damaged. */
 int store_check(struct store *s, char ret_message[STORE_MESSAGE_SIZE]);
 
@@ -71,7 +71,8 @@ enum store_role {
 };
 
 /* Sets whose timeline lines an author's posts are. What is shown changes at once; the index behind it follows
- * in slices (store_role_slice), so following someone with a million stored posts does not stall a turn. */
+ * in slices (store_role_slice), so following someone with a million stored posts does not stall a turn.
+ * STORE_OWN is set before the first own post is stored: whether a body may be collected is decided then. */
 int store_author_role(struct store *s, const uint8_t author[KEY_SIZE], enum store_role role);
 enum store_role store_author_role_of(struct store *s, const uint8_t author[KEY_SIZE]);
 /* Moves up to max_posts posts into or out of the timeline; *ret_more: call again in a later turn. */

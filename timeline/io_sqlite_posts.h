@@ -1,0 +1,67 @@
+/* Private to the store's posts: how they lie in the database, and what is kept in memory beside it.
+ *
+ *   author  every key that wrote or relayed something, as a small integer; its role
+ *   feed    one (author, device): the state of feed.h as a blob; how far the collector went through it
+ *   post    key = feed << 40 | seq, so one tree holds every feed in order, a run is a range of it, and new posts
+ *           go to the end of their feed's part. The header is stored as it was signed.
+ *   line    the timeline: a row for each shown post with a body, of authors that are followed or us, in the
+ *           order it is read: id, first bits of the author's key, post. line_unread: those not yet read.
+ *   due     when bodies with a lifespan of their author's expire
+ *   fork    proofs of authors who contradicted themselves
+ *
+ * Invariants: a line's post is held, shown and listed (its author's role is not hidden), or its author is
+ * being moved (role_slice); `unread` and `body_bytes` in memory equal what the tables say.
+ */
+#ifndef TIMELINE_IO_SQLITE_POSTS_H
+#define TIMELINE_IO_SQLITE_POSTS_H
+#include <assert.h>
+
+#include "timeline/io_sqlite.h"
+
+#define SQL_SEQ_BITS 40
+#define SQL_FEED_MAX ((1 << 23) - 1) /* a post key stays positive */
+static_assert(POST_SEQ_MAX == (UINT64_C(1) << SQL_SEQ_BITS) - 1, "a seq fits a post's key");
+
+struct sql_feed { /* what writing and reading posts needs of their feed */
+    uint32_t key; /* 0: this slot of the cache is free */
+    uint32_t author;
+    uint32_t tie; /* the order of authors within one id */
+    enum store_role role;
+    uint64_t collected_seq; /* bodies at or below it were looked at by the collector */
+};
+
+#define SQL_FEEDS_CACHED 256
+
+struct sql_posts {
+    struct sql_feed feeds[SQL_FEEDS_CACHED]; /* by key, direct mapped */
+    uint32_t unread;
+    uint64_t body_bytes;
+    bool body_bytes_changed;
+    uint64_t oldest_id;      /* no collectable line is older: where collecting by bytes goes on */
+    uint32_t collect_feed;   /* where collecting by age goes on; 0 = at the first */
+};
+
+static inline int64_t sql_post_key(uint32_t feed, uint64_t seq) { return (int64_t)((uint64_t)feed << SQL_SEQ_BITS | seq); }
+static inline uint32_t sql_key_feed(int64_t key) { return (uint32_t)((uint64_t)key >> SQL_SEQ_BITS); }
+static inline uint64_t sql_key_seq(int64_t key) { return (uint64_t)key & POST_SEQ_MAX; }
+
+/* 31 bits of the author's key: lines of one id are in the same order on every node. */
+static inline uint32_t sql_tie(const uint8_t author[KEY_SIZE]) { return be32(author) >> 1; }
+
+/* The number of an author, made when it is not there yet (create) or CAM_ENOENT. */
+int sql_author(struct store *s, const uint8_t pk[KEY_SIZE], bool create, uint32_t *ret_author);
+/* From the cache; valid until the next call. CAM_ENOENT. */
+int sql_feed(struct store *s, uint32_t key, struct sql_feed **ret);
+void sql_feeds_forget(struct store *s);
+
+int sql_line_add(struct store *s, const struct sql_feed *feed, int64_t key, uint64_t id, bool unread);
+int sql_line_remove(struct store *s, uint32_t tie, int64_t key, uint64_t id);
+/* A body has come to a post that was just stored or filled: counts it, sets when it is due, lists it. */
+int sql_body_added(struct store *s, const struct sql_feed *feed, int64_t key, const struct post_header *h,
+                   size_t body_bytes, bool shown);
+/* Removes the body, the header stays. */
+int sql_body_remove(struct store *s, const struct sql_feed *feed, int64_t key, const struct post_header *h,
+                    size_t body_bytes);
+int sql_feed_collected(struct store *s, struct sql_feed *feed, uint64_t seq);
+
+#endif
