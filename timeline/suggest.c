@@ -114,8 +114,8 @@ static void write_reason(const struct suggest_input *in, const struct link *link
     else if (n == NAMED_MAX)
         snprintf(row->reason, sizeof row->reason, "followed by %s and %s%s", first, second, you);
     else
-        snprintf(row->reason, sizeof row->reason, "followed by %s, %s and %zu more you follow%s", first, second,
-                 n - NAMED_MAX, you);
+        snprintf(row->reason, sizeof row->reason, "followed by %s, %s and %u more you follow%s", first, second,
+                 (unsigned)(n - NAMED_MAX), you);
 }
 
 /* Scoring */
