@@ -7,8 +7,7 @@
 #include "core/err.h"
 #include "core/io_os.h"
 
-#define HOME_PORT_FILE "port"
-#define HOME_PORT_BYTES_MAX 16
+#define HOME_ADDRESS_FILE "address"
 
 int home_open(const char *dir, struct io_home *ret, char ret_why[HOME_WHY_MAX])
 {
@@ -102,28 +101,29 @@ int home_transport(const struct io_home *home, const struct rng *rng, struct tra
     return err;
 }
 
-static bool port_path(const struct io_home *home, char ret[HOME_WHY_MAX])
+static bool address_path(const struct io_home *home, char ret[HOME_WHY_MAX])
 {
-    return snprintf(ret, HOME_WHY_MAX, "%s/%s", home->dir, HOME_PORT_FILE) < HOME_WHY_MAX;
+    return snprintf(ret, HOME_WHY_MAX, "%s/%s", home->dir, HOME_ADDRESS_FILE) < HOME_WHY_MAX;
 }
 
-uint16_t home_port(const struct io_home *home)
+int home_address(const struct io_home *home, struct addr *ret)
 {
     char path[HOME_WHY_MAX];
     uint8_t *data;
     size_t size;
 
-    if (!port_path(home, path) || io_os_read(path, HOME_PORT_BYTES_MAX, &data, &size)) return 0;
-    unsigned long port = strtoul((const char *)data, NULL, 10);
+    if (!address_path(home, path) || io_os_read(path, ADDR_TEXT_SIZE, &data, &size)) return CAM_ENOENT;
+    data[strcspn((const char *)data, "\n")] = '\0';
+    int err = addr_parse((const char *)data, ret);
     free(data);
-    return port <= UINT16_MAX ? (uint16_t)port : 0; /* a hint: nonsense counts as none */
+    return err || ret->port == 0 ? CAM_ENOENT : 0; /* a hint: nonsense counts as none */
 }
 
-int home_set_port(const struct io_home *home, uint16_t port)
+int home_set_address(const struct io_home *home, const struct addr *addr)
 {
-    char path[HOME_WHY_MAX], text[HOME_PORT_BYTES_MAX];
+    char path[HOME_WHY_MAX], text[ADDR_TEXT_SIZE], line[ADDR_TEXT_SIZE + 1];
 
-    if (!port_path(home, path)) return CAM_EIO;
-    int size = snprintf(text, sizeof text, "%u\n", port);
-    return io_os_write_atomic(path, text, (size_t)size, 0600);
+    if (!address_path(home, path)) return CAM_EIO;
+    int size = snprintf(line, sizeof line, "%s\n", addr_text(addr, text));
+    return io_os_write_atomic(path, line, (size_t)size, 0600);
 }

@@ -1,5 +1,5 @@
 /* What both programs do with a home (core/io_home.h says where its files lie): open it, read its config.ini, see
- * whether a node runs in it, and the two small files of the node, its transport key and its remembered port.
+ * whether a node runs in it, and the two small files of the node, its transport key and its remembered address.
  * Every failure comes with a line for a person that names the path and the next step.
  *
  *     struct io_home home; struct conf conf; pid_t pid; char why[HOME_WHY_MAX];
@@ -30,8 +30,9 @@ int home_node(const struct io_home *home, pid_t *ret_pid);
 
 /* The node's own. Its transport key: read, or made and written on the first start. CAM_EFORMAT, CAM_EIO. */
 int home_transport(const struct io_home *home, const struct rng *rng, struct transport *ret, char ret_why[HOME_WHY_MAX]);
-/* The port it had last, 0 when there is none; and remembering one (0 or CAM_EIO). */
-uint16_t home_port(const struct io_home *home);
-int home_set_port(const struct io_home *home, uint16_t port);
+/* Where it listened last, so that it returns at the same address: CAM_ENOENT when there is none; and remembering
+ * it (0 or CAM_EIO). */
+int home_address(const struct io_home *home, struct addr *ret);
+int home_set_address(const struct io_home *home, const struct addr *addr);
 
 #endif

@@ -62,6 +62,7 @@ void node_free(struct node *n);
 int node_turn(struct node *n, struct now now);
 uint64_t node_deadline_ms(const struct node *n); /* mono_ms of the next turn that is needed whatever arrives */
 bool node_busy(const struct node *n);            /* the last turn left something unread: do not wait */
+bool node_has_room(const struct node *n);        /* takes requests; without room they wait in their sockets */
 bool node_stopping(const struct node *n);        /* someone asked it to end, and was answered */
 /* Writes what is only written at times (the routing table). 0 or CAM_EIO. */
 int node_close(struct node *n, struct now now);

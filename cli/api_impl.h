@@ -1,0 +1,75 @@
+/* Inside the API: its table of running requests, and what the files api*.c need of one another. */
+#ifndef CLI_API_IMPL_H
+#define CLI_API_IMPL_H
+#include <jansson.h>
+#include "cli/api.h"
+
+enum api_kind { API_FREE, API_TIMELINE, API_DHT_PING, API_DHT_FIND, API_DHT_GET, API_DHT_PUT };
+
+struct api_request {
+    enum api_kind kind;
+    uint32_t generation;  /* tells a late answer from one to the request that had this place before */
+    uint32_t next_free;
+    uint64_t client;
+    int64_t tag;
+    bool live;            /* a timeline that is followed: ends at lease_ms */
+    bool ends_node;       /* logout: a good answer ends the node */
+    uint64_t lease_ms;
+    struct kad_item *item; /* DHT_PUT of a mutable item, for another try with a higher seq; owned with its bytes */
+    int tries;
+    struct addr addr;     /* DHT_PING */
+};
+
+struct api_out {
+    uint64_t client;
+    char *text;
+};
+
+struct api {
+    struct api_config config;
+    struct kad *kad;
+    struct timeline *timeline;
+    struct api_request *requests; /* API_REQUESTS_MAX; memory that was never used costs nothing */
+    uint32_t touched;             /* places used so far */
+    uint32_t free_request;        /* of those; API_REQUESTS_MAX: none */
+    uint32_t running;
+    struct api_out *out;          /* a ring */
+    size_t out_cap, out_at, out_count;
+    char *given;                  /* what the last reply points to */
+    uint64_t lease_ms;            /* no later than the first lease ends */
+    bool stopping;
+};
+
+/* The id that stands for a request below: its place and its generation, never with TIMELINE_TAG_FOREIGN's bit. */
+uint64_t api_request_id(const struct api *api, const struct api_request *r);
+struct api_request *api_request_of(struct api *api, uint64_t id); /* NULL: ended meanwhile */
+void api_request_end(struct api *api, struct api_request *r);
+
+/* Replies. `row` is taken. api_done also ends the request. A NULL message is the error's own text. */
+void api_row(struct api *api, const struct api_request *r, json_t *row);
+void api_done(struct api *api, struct api_request *r, int err, const char *message);
+void api_done_status(struct api *api, struct api_request *r, int status, const char *word, const char *message);
+
+/* api_row.c: rows as JSON. NULL when out of memory. */
+json_t *api_row_json(const struct api *api, struct now now, const struct timeline_row *row);
+json_t *api_text_json(struct span text); /* a string; what is no UTF-8 in it becomes U+FFFD */
+json_t *api_hex_json(const void *data, size_t size);
+json_t *api_addr_json(const struct addr *addr);
+json_t *api_hello_json(const struct api *api);
+json_t *api_contact_json(const struct kad_contact *contact, bool with_age);
+const char *api_status_word(int status); /* for an answer that came with an exit status only */
+
+/* api_dht.c: `dht ...` and `peers`. `args` is the request. */
+void api_dht_ping(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_dht_find(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_dht_put(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_peers(struct api *api, struct now now, struct api_request *r);
+void api_dht_put_free(struct api_request *r);
+void api_dht_event(struct api *api, struct now now, struct api_request *r, const struct kad_event *event);
+
+/* api.c: arguments. 0 also when missing (with the default); CAM_EUSAGE when of another type or out of range. */
+int api_arg_text(const json_t *args, const char *key, struct span *ret); /* missing: data NULL */
+int api_arg_string(const json_t *args, const char *key, const char **ret); /* no NUL inside; missing: NULL */
+
+#endif
