@@ -24,16 +24,17 @@ static const struct bucket_kind unproven_bytes = {60ull * S_US * 1000 / KAD_GUAR
 static const struct bucket_kind proven_bytes = {1ull * S_US * 1000 / KAD_GUARD_PROVEN_BYTES_S, 4ull * S_US};
 static const struct bucket_kind datagrams = {1ull * S_US * 1000 / KAD_GUARD_DATAGRAMS_S, 2ull * S_US};
 static const struct bucket_kind stores = {1ull * S_US * 1000 / KAD_GUARD_STORES_S,
-                                          1ull * S_US * KAD_GUARD_STORES_BURST / KAD_GUARD_STORES_S};
+                                          1ull * S_US *KAD_GUARD_STORES_BURST / KAD_GUARD_STORES_S};
 
 enum list_kind { UNPROVEN, PROVEN, LISTS };
 
-struct known { /* an address; the hash alone stands for it: 64 bits under a secret key do not meet by chance */
+struct
+    known { /* an address; the hash alone stands for it: 64 bits under a secret key do not meet by chance */
     uint64_t hash;
-    uint64_t seen_ms, proven_ms; /* proven until */
+    uint64_t seen_ms, proven_ms;                /* proven until */
     uint64_t bytes_us, datagrams_us, stores_us; /* buckets */
-    uint32_t credit;             /* unproven: bytes it sent that were not answered yet */
-    uint32_t prev, next;         /* in its list; the one seen last comes first */
+    uint32_t credit;                            /* unproven: bytes it sent that were not answered yet */
+    uint32_t prev, next;                        /* in its list; the one seen last comes first */
     uint32_t list;
 };
 
@@ -170,15 +171,16 @@ static void forget(struct kad_guard *g, uint32_t i)
         free(g->known);
         g->known = NULL;
         g->cap = 0;
-    } else if (g->cap > 8 && g->n <= g->cap / 4 && (smaller = realloc(g->known, g->cap / 2 * sizeof *smaller))) {
+    } else if (g->cap > 8 && g->n <= g->cap / 4 &&
+               (smaller = realloc(g->known, g->cap / 2 * sizeof *smaller))) {
         g->known = smaller;
         g->cap /= 2;
     }
 }
 
-/* Room for one more in a list that is full: the one seen longest ago goes. If that was so lately that its bucket
- * need not be full again, whoever sends from many made-up addresses could have it start afresh: then for a minute
- * nobody starts with a burst. */
+/* Room for one more in a list that is full: the one seen longest ago goes. If that was so lately that its
+ * bucket need not be full again, whoever sends from many made-up addresses could have it start afresh: then
+ * for a minute nobody starts with a burst. */
 static void list_make_room(struct kad_guard *g, struct now now, uint32_t list)
 {
     if (g->count[list] < KAD_GUARD_ADDRESSES_MAX)
@@ -192,7 +194,8 @@ static void list_make_room(struct kad_guard *g, struct now now, uint32_t list)
 static struct known *find(const struct kad_guard *g, uint64_t hash)
 {
     uint32_t at;
-    for (uint32_t i = kad_map_first(&g->map, (uint32_t)hash, &at); i != NONE; i = kad_map_next(&g->map, (uint32_t)hash, &at))
+    for (uint32_t i = kad_map_first(&g->map, (uint32_t)hash, &at); i != NONE;
+         i = kad_map_next(&g->map, (uint32_t)hash, &at))
         if (g->known[i].hash == hash)
             return &g->known[i];
     return NULL;
@@ -221,7 +224,8 @@ static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
     return &g->known[i];
 }
 
-/* Moves an address into the list it belongs to. Its bytes start anew: the two sorts of bucket do not compare. */
+/* Moves an address into the list it belongs to. Its bytes start anew: the two sorts of bucket do not compare.
+ * */
 static struct known *move(struct kad_guard *g, struct now now, struct known *k, uint32_t list)
 {
     uint64_t hash = k->hash;
@@ -289,7 +293,8 @@ bool kad_guard_recv(struct kad_guard *g, struct now now, const struct addr *addr
     if (!k || !bucket_take(&datagrams, &k->datagrams_us, now, 1))
         return false;
     if (k->list == UNPROVEN)
-        k->credit = bytes < KAD_GUARD_CREDIT_BYTES - k->credit ? k->credit + (uint32_t)bytes : KAD_GUARD_CREDIT_BYTES;
+        k->credit =
+            bytes < KAD_GUARD_CREDIT_BYTES - k->credit ? k->credit + (uint32_t)bytes : KAD_GUARD_CREDIT_BYTES;
     return true;
 }
 
@@ -355,7 +360,8 @@ void kad_guard_check(const struct kad_guard *g)
     for (uint32_t l = 0; l < LISTS; l++) {
         uint32_t n = 0, prev = NONE;
         for (uint32_t i = g->first[l]; i != NONE; prev = i, i = g->known[i].next, n++) {
-            assert(i < g->n && g->known[i].list == l && g->known[i].prev == prev && find(g, g->known[i].hash) == &g->known[i]);
+            assert(i < g->n && g->known[i].list == l && g->known[i].prev == prev &&
+                   find(g, g->known[i].hash) == &g->known[i]);
             assert(prev == NONE || g->known[prev].seen_ms >= g->known[i].seen_ms);
             assert(g->known[i].credit <= KAD_GUARD_CREDIT_BYTES);
         }

@@ -4,13 +4,13 @@
  * nodes share one, by ip and port. Until it has proven that it is where it says it is (it answered a query of
  * ours, or returned a live token) it gets replies for 2 KiB, refilled over a minute, and beyond that no more
  * bytes than it sent: so nobody gains by sending us queries in another's name. A proven one has a generous
- * bucket, so has what it may ask. The table of addresses starts empty, is bounded (proven and unproven apart, so
- * that made-up addresses cannot push out real ones) and forgets idle addresses; while addresses have to be
+ * bucket, so has what it may ask. The table of addresses starts empty, is bounded (proven and unproven apart,
+ * so that made-up addresses cannot push out real ones) and forgets idle addresses; while addresses have to be
  * forgotten early, new ones start without the 2 KiB.
  *
  *     if (!kad_guard_recv(g, now, from, size)) drop();
  *     if (reply is ours) kad_guard_prove(g, now, from);
- *     if (kad_guard_send(g, now, to, size)) send(); else drop();   // replies only; our own queries are not counted
+ *     if (kad_guard_send(g, now, to, size)) send();     // replies; our queries do not count
  *     kad_guard_token(g, now, from, token);  ...  if (!kad_guard_token_ok(g, now, from, token)) error 203
  */
 #ifndef KAD_GUARD_H
@@ -20,18 +20,18 @@
 #include "core/rng.h"
 
 #define KAD_TOKEN_SIZE 8
-#define KAD_TOKEN_EPOCH_MS 300000       /* a token is good for 5 to 10 minutes */
+#define KAD_TOKEN_EPOCH_MS 300000 /* a token is good for 5 to 10 minutes */
 #define KAD_GUARD_SECRET_SIZE 16
-#define KAD_GUARD_BURST_BYTES 2048      /* a minute, unproven */
-#define KAD_GUARD_CREDIT_BYTES 65536    /* unproven: bytes received that may still be answered, at most */
+#define KAD_GUARD_BURST_BYTES 2048       /* a minute, unproven */
+#define KAD_GUARD_CREDIT_BYTES 65536     /* unproven: bytes received that may still be answered, at most */
 #define KAD_GUARD_PROVEN_BYTES_S 1048576 /* proven: bytes a second, and four times that at once */
-#define KAD_GUARD_DATAGRAMS_S 5000      /* received from one address a second, and twice that at once */
-#define KAD_GUARD_STORES_S 64           /* puts from one address a second */
+#define KAD_GUARD_DATAGRAMS_S 5000       /* received from one address a second, and twice that at once */
+#define KAD_GUARD_STORES_S 64            /* puts from one address a second */
 #define KAD_GUARD_STORES_BURST 4096
-#define KAD_GUARD_BAD_STORE 64          /* what a put with a bad signature costs */
-#define KAD_GUARD_PROVEN_MS 600000      /* a proof is good for 10 minutes */
-#define KAD_GUARD_IDLE_MS 60000         /* an unproven address is forgotten after */
-#define KAD_GUARD_ADDRESSES_MAX 4096    /* of each sort */
+#define KAD_GUARD_BAD_STORE 64       /* what a put with a bad signature costs */
+#define KAD_GUARD_PROVEN_MS 600000   /* a proof is good for 10 minutes */
+#define KAD_GUARD_IDLE_MS 60000      /* an unproven address is forgotten after */
+#define KAD_GUARD_ADDRESSES_MAX 4096 /* of each sort */
 
 struct kad_guard;
 
@@ -42,7 +42,8 @@ void kad_guard_free(struct kad_guard *g);
 void kad_guard_secret(const struct kad_guard *g, uint8_t ret_secret[KAD_GUARD_SECRET_SIZE]);
 void kad_guard_set_secret(struct kad_guard *g, const uint8_t secret[KAD_GUARD_SECRET_SIZE]);
 
-void kad_guard_token(const struct kad_guard *g, struct now now, const struct addr *addr, uint8_t ret_token[KAD_TOKEN_SIZE]);
+void kad_guard_token(const struct kad_guard *g, struct now now, const struct addr *addr,
+                     uint8_t ret_token[KAD_TOKEN_SIZE]);
 /* A good token also proves the address. */
 bool kad_guard_token_ok(struct kad_guard *g, struct now now, const struct addr *addr, struct span token);
 

@@ -19,14 +19,14 @@
 /* KRPC error codes (BEP 5, BEP 44). The store answers with these; 0 means done. */
 enum kad_error {
     KAD_ERROR_GENERIC = 201,
-    KAD_ERROR_FULL = 202,      /* BEP 5 "server error": no room, or over the sender's budget */
-    KAD_ERROR_PROTOCOL = 203,  /* malformed, bad token, exp in the past or beyond the life of its kind */
+    KAD_ERROR_FULL = 202,     /* BEP 5 "server error": no room, or over the sender's budget */
+    KAD_ERROR_PROTOCOL = 203, /* malformed, bad token, exp in the past or beyond the life of its kind */
     KAD_ERROR_METHOD = 204,
-    KAD_ERROR_TOOBIG = 205,    /* v */
+    KAD_ERROR_TOOBIG = 205, /* v */
     KAD_ERROR_SIGNATURE = 206,
-    KAD_ERROR_SALT = 207,      /* salt too big */
-    KAD_ERROR_CAS = 301,       /* cas does not match the seq held */
-    KAD_ERROR_STALE = 302,     /* seq below the one held, or equal with a value of smaller hash */
+    KAD_ERROR_SALT = 207,  /* salt too big */
+    KAD_ERROR_CAS = 301,   /* cas does not match the seq held */
+    KAD_ERROR_STALE = 302, /* seq below the one held, or equal with a value of smaller hash */
 };
 
 /* A short text for the error reply; never NULL; static. */

@@ -1,6 +1,7 @@
-/* A growing hash index: 32-bit keyed hashes to 32-bit values, open addressing with linear probing. It knows no
- * keys: several values may stand under one hash and the caller compares what they name. Hashes must come from a
- * secret key (SipHash), so that peers cannot make them collide. An empty one has no memory; it shrinks again.
+/* A growing hash index: 32-bit keyed hashes to 32-bit values, open addressing with linear probing. It knows
+ * no keys: several values may stand under one hash and the caller compares what they name. Hashes must come
+ * from a secret key (SipHash), so that peers cannot make them collide. An empty one has no memory; it shrinks
+ * again.
  *
  * Invariant: at most 3 of 4 slots are used; from a value's home slot to where it lies no slot is empty.
  *
@@ -30,8 +31,8 @@ uint32_t kad_map_first(const struct kad_map *m, uint32_t hash, uint32_t *ret_at)
 uint32_t kad_map_next(const struct kad_map *m, uint32_t hash, uint32_t *at);
 /* Makes sure that the next kad_map_add cannot fail. CAM_ESYS: no memory. */
 int kad_map_reserve(struct kad_map *m);
-int kad_map_add(struct kad_map *m, uint32_t hash, uint32_t value); /* CAM_ESYS: no memory */
-void kad_map_remove(struct kad_map *m, uint32_t hash, uint32_t value);            /* it must be there */
+int kad_map_add(struct kad_map *m, uint32_t hash, uint32_t value);                 /* CAM_ESYS: no memory */
+void kad_map_remove(struct kad_map *m, uint32_t hash, uint32_t value);             /* it must be there */
 void kad_map_change(struct kad_map *m, uint32_t hash, uint32_t from, uint32_t to); /* it must be there */
 
 /* A map used as counters: how often a hash was counted. Counting never fails once reserved. */

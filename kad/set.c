@@ -28,7 +28,8 @@ void kad_shard_of(struct kad_shard_id *ret, const uint8_t root[KAD_ID_SIZE], uin
         ret->prefix[i] = slot_digit(slot, i);
 }
 
-int kad_shard_parse(struct kad_shard_id *ret, const uint8_t root[KAD_ID_SIZE], int64_t depth, struct span prefix)
+int kad_shard_parse(struct kad_shard_id *ret, const uint8_t root[KAD_ID_SIZE], int64_t depth,
+                    struct span prefix)
 {
     if (depth < 0 || depth > KAD_SHARD_DEPTH_MAX || prefix.size != (size_t)depth)
         return CAM_EFORMAT;
@@ -83,7 +84,8 @@ bool kad_shard_id_equal(const struct kad_shard_id *a, const struct kad_shard_id 
 /*  "4:root20:"  root (20)  "3:seqi"  seq  "e1:v"  v
  *
  *  As in BEP 44: a dict's entries in order, without its d and e. */
-void kad_entry_signed_bytes(const struct kad_entry *entry, const uint8_t root[KAD_ID_SIZE], struct bytes_out *out)
+void kad_entry_signed_bytes(const struct kad_entry *entry, const uint8_t root[KAD_ID_SIZE],
+                            struct bytes_out *out)
 {
     ben_put_text(out, "root");
     ben_put_str(out, root, KAD_ID_SIZE);
@@ -156,12 +158,11 @@ static size_t int_size(int64_t v) /* of i...e */
 
 size_t kad_entry_wire_size(const struct kad_entry *entry)
 {
-    return 2 + (3 + KEY_SIZE) + int_size(entry->seq) + (3 + SIG_SIZE) + entry->v.size + int_size(entry->age_s) +
-           int_size(entry->since_s);
+    return 2 + (3 + KEY_SIZE) + int_size(entry->seq) + (3 + SIG_SIZE) + entry->v.size +
+           int_size(entry->age_s) + int_size(entry->since_s);
 }
 
-/*  l  k (32)  seq  sig (64)  v  age  since  e        since is time since first seen, so never below age; a reader
- *                                                     takes it as it comes and makes medians of many */
+/*  l  k (32)  seq  sig (64)  v  age  since  e */
 void kad_entry_put(struct bytes_out *out, const struct kad_entry *entry)
 {
     ben_put_list(out);
@@ -189,8 +190,9 @@ int kad_entry_get(struct ben list, struct kad_entry *ret)
     struct kad_entry entry = {.v = span(part[3].data, part[3].size)};
     struct span pk, sig;
     int64_t age_s, since_s;
-    if (ben_str(part[0], &pk) || pk.size != KEY_SIZE || ben_int(part[1], &entry.seq) || ben_str(part[2], &sig) ||
-        sig.size != SIG_SIZE || ben_int(part[4], &age_s) || ben_int(part[5], &since_s) || age_s < 0 || since_s < 0)
+    if (ben_str(part[0], &pk) || pk.size != KEY_SIZE || ben_int(part[1], &entry.seq) ||
+        ben_str(part[2], &sig) || sig.size != SIG_SIZE || ben_int(part[4], &age_s) ||
+        ben_int(part[5], &since_s) || age_s < 0 || since_s < 0)
         return CAM_EFORMAT;
     memcpy(entry.pk, pk.data, KEY_SIZE);
     memcpy(entry.sig, sig.data, SIG_SIZE);

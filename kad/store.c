@@ -83,7 +83,8 @@ void kad_store_free(struct kad_store *s)
 void kad_store_tick(struct kad_store *s, struct now now)
 {
     struct store_heap *heap = &s->heaps[HEAP_EXPIRES];
-    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->at[0]->when[HEAP_EXPIRES] <= now.wall_ms; i++) {
+    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->at[0]->when[HEAP_EXPIRES] <= now.wall_ms;
+         i++) {
         struct store_record *r = heap->at[0];
         if (r->kind == STORE_ITEM)
             store_item_remove(s, (struct store_item *)r);
@@ -122,8 +123,8 @@ static void record_view(const struct store_record *r, struct kad_record *ret)
     }
 }
 
-/* A whole shard was put by others within the hour: nothing to do until its longest unseen entry is due. Shards
- * that are on their way up or down are looked at every hour. */
+/* A whole shard was put by others within the hour: nothing to do until its longest unseen entry is due.
+ * Shards that are on their way up or down are looked at every hour. */
 static bool shard_was_seen(struct kad_store *s, struct now now, struct store_shard *shard)
 {
     uint32_t seen_s = store_shard_seen_s(shard), now_s = store_now_s(now);
@@ -151,8 +152,8 @@ bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_r
     return false;
 }
 
-void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind, const uint8_t target[KAD_ID_SIZE],
-                    const struct kad_shard_id *at)
+void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
+                    const uint8_t target[KAD_ID_SIZE], const struct kad_shard_id *at)
 {
     struct store_record *r = kind == KAD_RECORD_SHARD ? (struct store_record *)store_shard_find(s, at)
                                                       : store_find(s, STORE_ITEM, 0, target);
@@ -160,16 +161,17 @@ void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind ki
         store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
 }
 
-/* Downwards over the dense vector: removing moves its last record, which was visited, into the hole; adding puts
- * the new one where the walk has been. */
+/* Downwards over the dense vector: removing moves its last record, which was visited, into the hole; adding
+ * puts the new one where the walk has been. */
 bool kad_store_walk(struct kad_store *s, struct now now, uint32_t *cursor, struct kad_record *ret_record)
 {
     if (*cursor > s->n_records)
         *cursor = s->n_records;
     while (*cursor > 0) {
         const struct store_record *r = s->records[--*cursor];
-        bool lasting = r->kind == STORE_SHARD || (r->kind == STORE_ITEM && ((const struct store_item *)r)->has_exp &&
-                                                  r->when[HEAP_EXPIRES] > now.wall_ms);
+        bool lasting =
+            r->kind == STORE_SHARD || (r->kind == STORE_ITEM && ((const struct store_item *)r)->has_exp &&
+                                       r->when[HEAP_EXPIRES] > now.wall_ms);
         if (!lasting)
             continue;
         record_view(r, ret_record);
@@ -182,7 +184,8 @@ bool kad_store_walk(struct kad_store *s, struct now now, uint32_t *cursor, struc
 
 void kad_store_stats(const struct kad_store *s, struct kad_store_stats *ret_stats) { *ret_stats = s->stats; }
 
-static void check_shard(const struct kad_store *s, const struct store_shard *shard, uint32_t *live, uint32_t *dead)
+static void check_shard(const struct kad_store *s, const struct store_shard *shard, uint32_t *live,
+                        uint32_t *dead)
 {
     uint8_t digest[KAD_ID_SIZE] = {0};
     uint32_t tombstones = 0;

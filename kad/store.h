@@ -1,10 +1,11 @@
-/* What this node holds for the network: items (BEP 44), shards of signed sets, and peers (BEP 5). Nothing enters
- * without its checks, in the order of their cost: size, form, expiry, seq and cas, room, and the signature last.
- * The caller has checked the write token and the sender's budget (kad/guard.h) before it comes here.
+/* What this node holds for the network: items (BEP 44), shards of signed sets, and peers (BEP 5). Nothing
+ * enters without its checks, in the order of their cost: size, form, expiry, seq and cas, room, and the
+ * signature last. The caller has checked the write token and the sender's budget (kad/guard.h) before it
+ * comes here.
  *
- * - Life: a value with `exp` lives until then; one whose exp is past, or beyond the life of its kind, is refused
- *   (never clipped). An item without exp lives 2 h from its last put. Peers live 30 minutes. What has expired is
- *   never seen again through this interface, even before kad_store_tick has removed it.
+ * - Life: a value with `exp` lives until then; one whose exp is past, or beyond the life of its kind, is
+ *   refused (never clipped). An item without exp lives 2 h from its last put. Peers live 30 minutes. What has
+ *   expired is never seen again through this interface, even before kad_store_tick has removed it.
  * - Version: kad_version_compare. The same version put again changes nothing, but counts as seen: who put it
  *   has put it at the other holders too, so this node need not within the hour.
  * - Room: bounded by configuration, per sender and per key. When the store is full, a sender that has few
@@ -32,14 +33,14 @@
 #define KAD_ITEMS_DEFAULT 65536
 #define KAD_ENTRIES_DEFAULT 262144
 #define KAD_PEERS_DEFAULT 16384
-#define KAD_LIFE_MAX_S (400 * 86400)     /* signed expiry: no kind known */
-#define KAD_LIFE_CONNECTIONS_S 7200      /* salt "connections/..." */
-#define KAD_LIFE_SLACK_S 600             /* clocks differ: an exp may lie this far beyond its kind's life */
-#define KAD_LIFE_PLAIN_S 7200            /* BEP 44, values without exp */
+#define KAD_LIFE_MAX_S (400 * 86400) /* signed expiry: no kind known */
+#define KAD_LIFE_CONNECTIONS_S 7200  /* salt "connections/..." */
+#define KAD_LIFE_SLACK_S 600         /* clocks differ: an exp may lie this far beyond its kind's life */
+#define KAD_LIFE_PLAIN_S 7200        /* BEP 44, values without exp */
 #define KAD_LIFE_PEER_S 1800
-#define KAD_REPLICATE_S 3600             /* +- 10 %, so that holders do not move together */
-#define KAD_KEY_ITEMS_MAX 1024           /* mutable items of one public key here */
-#define KAD_KEY_ENTRIES_MAX 8192         /* set entries of one public key here, over all roots */
+#define KAD_REPLICATE_S 3600     /* +- 10 %, so that holders do not move together */
+#define KAD_KEY_ITEMS_MAX 1024   /* mutable items of one public key here */
+#define KAD_KEY_ENTRIES_MAX 8192 /* set entries of one public key here, over all roots */
 #define KAD_PEERS_PER_HASH_MAX 128
 
 struct kad_store;
@@ -60,10 +61,10 @@ enum kad_record_kind { KAD_RECORD_ITEM = 1, KAD_RECORD_SHARD };
 struct kad_record { /* borrowed from the store until it is next changed */
     enum kad_record_kind kind;
     uint8_t target[KAD_ID_SIZE];
-    struct kad_item item;       /* ITEM */
-    struct kad_shard_id shard;  /* SHARD; its entries through kad_store_entry_next */
-    uint32_t n;                 /* SHARD: live entries */
-    bool split;                 /* SHARD: entries are to go down to the children */
+    struct kad_item item;      /* ITEM */
+    struct kad_shard_id shard; /* SHARD; its entries through kad_store_entry_next */
+    uint32_t n;                /* SHARD: live entries */
+    bool split;                /* SHARD: entries are to go down to the children */
 };
 
 /* `rng` and `verified` are borrowed and must outlive the store; `verified` may be NULL. NULL: no memory. */
@@ -80,25 +81,27 @@ void kad_store_reset(struct kad_store *s); /* forget all records and dirty marks
 int kad_store_put(struct kad_store *s, struct now now, const struct kad_item *item, const int64_t *cas,
                   const struct addr *from);
 /* 0 and a borrowed view, or CAM_ENOENT. */
-int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE], struct kad_item *ret_item);
+int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE],
+                  struct kad_item *ret_item);
 
 /* ---- signed sets -------------------------------------------------------------------------------------- */
 
 #define KAD_STORE_SPLIT 1 /* not stored: the shard is split, put it at depth + 1 */
 
-/* Put an entry into the shard at `depth` that its key belongs to. entry->age_s is what the sender claims (0 from the
- * writer itself) and is believed for a version that is new here. since_s is not looked at: who could claim it could
- * take a name; an entry is first seen now, until kad_store_set_since says what the other holders saw.
- * 0, KAD_STORE_SPLIT, or 202 203 205 206 302. */
+/* Put an entry into the shard at `depth` that its key belongs to. entry->age_s is what the sender claims (0
+ * from the writer itself) and is believed for a version that is new here. since_s is not looked at: who could
+ * claim it could take a name; an entry is first seen now, until kad_store_set_since says what the other
+ * holders saw. 0, KAD_STORE_SPLIT, or 202 203 205 206 302. */
 int kad_store_set_put(struct kad_store *s, struct now now, const uint8_t root[KAD_ID_SIZE], int64_t depth,
                       const struct kad_entry *entry, const struct addr *from);
 /* A page of a shard. A shard not held is an empty page with n = 0 (and split as it is). */
 void kad_store_set_get(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                        const struct kad_set_query *query, struct kad_set_page *ret_page);
-/* The next entry after slot `after` (NULL: the first), tombstones too, that nobody has put here for `unseen_s`
- * seconds (0: any). Walks a whole shard for replication or hand-over. False past the end. */
-bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_shard_id *at, const uint8_t *after,
-                          uint32_t unseen_s, struct kad_entry *ret_entry, uint8_t ret_slot[KAD_SLOT_SIZE]);
+/* The next entry after slot `after` (NULL: the first), tombstones too, that nobody has put here for
+ * `unseen_s` seconds (0: any). Walks a whole shard for replication or hand-over. False past the end. */
+bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_shard_id *at,
+                          const uint8_t *after, uint32_t unseen_s, struct kad_entry *ret_entry,
+                          uint8_t ret_slot[KAD_SLOT_SIZE]);
 /* One key's entry: 0 or CAM_ENOENT. */
 int kad_store_entry_get(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                         const uint8_t pk[KEY_SIZE], struct kad_entry *ret_entry);
@@ -120,14 +123,16 @@ void kad_store_reopen(struct kad_store *s, struct now now, const struct kad_shar
 /* 0 or 202 203. `peer` has the port to remember. */
 int kad_store_announce(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE],
                        const struct addr *peer, const struct addr *from);
-/* Up to `max` peers of one family (4, 6), a different part each time when there are more. Returns how many. */
-size_t kad_store_peers(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint8_t family,
-                       struct addr *ret_peers, size_t max);
+/* Up to `max` peers of one family (4, 6), a different part each time when there are more. Returns how many.
+ * */
+size_t kad_store_peers(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE],
+                       uint8_t family, struct addr *ret_peers, size_t max);
 
 /* ---- time --------------------------------------------------------------------------------------------- */
 
-void kad_store_tick(struct kad_store *s, struct now now);      /* removes what has expired; bounded work a call */
-uint64_t kad_store_deadline_ms(const struct kad_store *s, struct now now); /* mono_ms: next expiry or next due; NOW_NEVER */
+void kad_store_tick(struct kad_store *s, struct now now); /* removes what has expired; bounded work a call */
+uint64_t kad_store_deadline_ms(const struct kad_store *s,
+                               struct now now); /* mono_ms: next expiry or next due; NOW_NEVER */
 
 /* The next record that nobody else has put here for an hour: replicate it to the k closest. It is next due in
  * an hour. Items without exp are never due (each put would lengthen their life). Of a shard, replicate what
@@ -135,7 +140,8 @@ uint64_t kad_store_deadline_ms(const struct kad_store *s, struct now now); /* mo
  * parent is no longer split hands them up. False: nothing due now. */
 bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_record);
 /* Due again no earlier than in an hour: the caller learned that it lies well at the others. */
-void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind, const uint8_t target[KAD_ID_SIZE],
+void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
+                    const uint8_t target[KAD_ID_SIZE],
                     const struct kad_shard_id *at); /* `at` for SHARD, else NULL */
 
 /* Every replicable record, in any number of steps, while the store changes: none that stays is left out, some
@@ -150,9 +156,9 @@ bool kad_store_walk(struct kad_store *s, struct now now, uint32_t *cursor, struc
 bool kad_store_owns_key(struct span key);
 /* The next record to write (empty value: remove). Borrowed until the next call. */
 bool kad_store_next_dirty(struct kad_store *s, struct now now, struct kad_dirty *ret_dirty);
-/* One saved record. One that has expired, or that a smaller configuration has no room for, is left out and becomes
- * dirty, to be removed: 0. CAM_EFORMAT: damaged, or held already; CAM_ESYS: no memory; both change nothing.
- * Signatures are not verified again: the disk is ours, and each value carries a checksum. */
+/* One saved record. One that has expired, or that a smaller configuration has no room for, is left out and
+ * becomes dirty, to be removed: 0. CAM_EFORMAT: damaged, or held already; CAM_ESYS: no memory; both change
+ * nothing. Signatures are not verified again: the disk is ours, and each value carries a checksum. */
 int kad_store_load(struct kad_store *s, struct now now, struct span key, struct span value);
 
 void kad_store_stats(const struct kad_store *s, struct kad_store_stats *ret_stats);

@@ -21,7 +21,8 @@
 #define VERSION 1
 #define VALUE_MAX 1280
 
-static_assert(VALUE_MAX >= 1 + 1 + 8 + 4 + 4 + 32 + 64 + 8 + 1 + KAD_SALT_MAX + 2 + KAD_VALUE_MAX + 4, "an item fits");
+static_assert(VALUE_MAX >= 1 + 1 + 8 + 4 + 4 + 32 + 64 + 8 + 1 + KAD_SALT_MAX + 2 + KAD_VALUE_MAX + 4,
+              "an item fits");
 
 /* ---- keys --------------------------------------------------------------------------------------------- */
 
@@ -216,7 +217,8 @@ static int entry_read(struct kad_store *s, struct now now, const struct key *key
     uint32_t at;
     if (shard && store_entry_find(shard, slot, &at))
         return CAM_EFORMAT;
-    if (s->pools[POOL_ENTRIES].n >= s->pools[POOL_ENTRIES].max || (shard && shard->n >= KAD_SHARD_ENTRIES_MAX))
+    if (s->pools[POOL_ENTRIES].n >= s->pools[POOL_ENTRIES].max ||
+        (shard && shard->n >= KAD_SHARD_ENTRIES_MAX))
         return CAM_EFULL;
     bool made = !shard;
     if (made && !(shard = store_shard_make(s, now, &key->at)))
@@ -236,7 +238,10 @@ static int entry_read(struct kad_store *s, struct now now, const struct key *key
     return 0;
 }
 
-static void split_write(struct bytes_out *out, const struct store_shard *shard) { bytes_put_u32(out, shard->split_s); }
+static void split_write(struct bytes_out *out, const struct store_shard *shard)
+{
+    bytes_put_u32(out, shard->split_s);
+}
 
 static int split_read(struct kad_store *s, struct now now, const struct key *key, struct bytes_in *in)
 {
@@ -312,7 +317,8 @@ static void value_write(struct kad_store *s, const struct key *key, struct bytes
             split_write(out, shard);
         break;
     case 'p': {
-        const struct store_peers *list = (const struct store_peers *)store_find(s, STORE_PEERS, 0, key->target);
+        const struct store_peers *list =
+            (const struct store_peers *)store_find(s, STORE_PEERS, 0, key->target);
         for (uint32_t i = 0; list && i < list->n; i++)
             if (addr_equal(&list->peers[i]->addr, &key->addr)) {
                 list->peers[i]->unit.dirty = false;

@@ -1,9 +1,9 @@
 /* Inside the store: its structures, for the kad/store*.c alone.
  *
- * A record is what lies at one target: an item, a shard of a set, or the peers of an info-hash. It stands in the
- * map by target, in a dense vector, and in up to two heaps: by when it (or its first part) expires, and by when it
- * is due for replication. A unit is what counts against room: an item, an entry, a peer. It stands in the pool of
- * its kind, from which one is drawn when room must be made.
+ * A record is what lies at one target: an item, a shard of a set, or the peers of an info-hash. It stands in
+ * the map by target, in a dense vector, and in up to two heaps: by when it (or its first part) expires, and
+ * by when it is due for replication. A unit is what counts against room: an item, an entry, a peer. It stands
+ * in the pool of its kind, from which one is drawn when room must be made.
  *
  *     record: item ----------- is one unit          store.c         life, time, walking, statistics
  *             shard ---------- entries: units       store_records.c map, heaps, pools, dirty marks
@@ -29,8 +29,8 @@ struct store_record {
     uint8_t depth; /* shard; a root and a child's target may not be taken for one another */
     uint8_t target[KAD_ID_SIZE];
     uint32_t hash;
-    uint32_t index;             /* in store.records */
-    uint32_t pos[HEAP_KINDS];   /* in the heaps, or STORE_HEAP_NONE */
+    uint32_t index;           /* in store.records */
+    uint32_t pos[HEAP_KINDS]; /* in the heaps, or STORE_HEAP_NONE */
     uint64_t when[HEAP_KINDS];
 };
 
@@ -38,7 +38,7 @@ struct store_unit {
     uint64_t source; /* store_source(): who brought it; 0 = ourselves */
     uint32_t index;  /* in its pool */
     uint8_t pool;
-    bool dirty;      /* its key waits in store.dirty */
+    bool dirty; /* its key waits in store.dirty */
 };
 
 struct store_item {
@@ -68,7 +68,7 @@ struct store_entry {
 struct store_shard {
     struct store_record record;
     struct kad_shard_id at;
-    uint32_t n, cap, tombstones; /* n counts tombstones too */
+    uint32_t n, cap, tombstones;  /* n counts tombstones too */
     struct store_entry **entries; /* by slot */
     uint32_t created_s;           /* Unix seconds; 0 = was loaded, or is no longer new */
     uint32_t split_s;             /* when it split, or that was last confirmed; 0 = not split */
@@ -124,24 +124,27 @@ struct kad_store {
 
 /* ---- store_records.c ---------------------------------------------------------------------------------- */
 
-/* The sender's network as one number: /24 or /48, since those come cheap together; ip and port in local ranges. */
+/* The sender's network as one number: /24 or /48, since those come cheap together; ip and port in local
+ * ranges. */
 uint64_t store_source(const struct addr *from);
 
-uint32_t store_hash(const struct kad_store *s, uint8_t kind, uint8_t depth, const uint8_t target[KAD_ID_SIZE]);
+uint32_t store_hash(const struct kad_store *s, uint8_t kind, uint8_t depth,
+                    const uint8_t target[KAD_ID_SIZE]);
 struct store_record *store_find(const struct kad_store *s, uint8_t kind, uint8_t depth,
                                 const uint8_t target[KAD_ID_SIZE]);
 /* Grows everything that adding one record and one unit needs, so that adding cannot fail. CAM_ESYS. */
 int store_reserve(struct kad_store *s, enum store_pool_kind pool);
-void store_record_add(struct kad_store *s, struct store_record *r); /* kind, depth, target are set; reserved */
+void store_record_add(struct kad_store *s,
+                      struct store_record *r); /* kind, depth, target are set; reserved */
 void store_record_remove(struct kad_store *s, struct store_record *r); /* does not free it */
-void store_record_moved(struct kad_store *s, struct store_record *r); /* after realloc */
+void store_record_moved(struct kad_store *s, struct store_record *r);  /* after realloc */
 void store_schedule(struct kad_store *s, struct store_record *r, enum store_heap_kind h, uint64_t when);
 
 /* Whether a unit from `source` may be added: 0, or KAD_ERROR_FULL. When somebody must give way for it,
- * *ret_victim is who (removed by the caller once the signature was found good), else NULL. `key`: NULL, or the
- * public key that it counts for, at most key_max of them. */
-int store_room(struct kad_store *s, enum store_pool_kind pool, uint64_t source, const uint8_t *key, uint32_t key_max,
-               struct store_unit **ret_victim);
+ * *ret_victim is who (removed by the caller once the signature was found good), else NULL. `key`: NULL, or
+ * the public key that it counts for, at most key_max of them. */
+int store_room(struct kad_store *s, enum store_pool_kind pool, uint64_t source, const uint8_t *key,
+               uint32_t key_max, struct store_unit **ret_victim);
 void store_unit_add(struct kad_store *s, struct store_unit *u, enum store_pool_kind pool, uint64_t source,
                     const uint8_t *key); /* reserved */
 void store_unit_remove(struct kad_store *s, struct store_unit *u, const uint8_t *key);
@@ -161,16 +164,18 @@ uint32_t store_life_s(struct span salt, bool is_mutable); /* the longest life of
 void store_item_remove(struct kad_store *s, struct store_item *item);
 /* Adds an item that was checked, or replaces the version held (`old`, may be NULL). NULL: no memory. */
 struct store_item *store_item_set(struct kad_store *s, struct now now, struct store_item *old,
-                                  const uint8_t target[KAD_ID_SIZE], const struct kad_item *item, uint32_t exp_s,
-                                  bool has_exp, uint64_t source);
+                                  const uint8_t target[KAD_ID_SIZE], const struct kad_item *item,
+                                  uint32_t exp_s, bool has_exp, uint64_t source);
 
 /* ---- store_set.c -------------------------------------------------------------------------------------- */
 
 struct store_shard *store_shard_find(struct kad_store *s, const struct kad_shard_id *at);
-struct store_shard *store_shard_make(struct kad_store *s, struct now now, const struct kad_shard_id *at); /* NULL */
+struct store_shard *store_shard_make(struct kad_store *s, struct now now,
+                                     const struct kad_shard_id *at);                     /* NULL */
 void store_shard_expire(struct kad_store *s, struct now now, struct store_shard *shard); /* may free it */
 void store_shard_settle(struct kad_store *s, struct store_shard *shard); /* may free it; sets its expiry */
-uint32_t store_shard_seen_s(const struct store_shard *shard); /* the longest ago that one of its entries was put */
+uint32_t store_shard_seen_s(
+    const struct store_shard *shard); /* the longest ago that one of its entries was put */
 struct store_entry *store_entry_find(const struct store_shard *shard, const uint8_t slot[KAD_SLOT_SIZE],
                                      uint32_t *ret_at);
 struct store_entry *store_entry_set(struct kad_store *s, struct store_shard *shard, struct store_entry *old,
@@ -180,7 +185,8 @@ void store_entry_view(const struct store_entry *e, struct now now, struct kad_en
 
 /* ---- store_peer.c ------------------------------------------------------------------------------------- */
 
-void store_peer_remove(struct kad_store *s, struct store_peer *peer); /* frees its list when it was the last */
+void store_peer_remove(struct kad_store *s,
+                       struct store_peer *peer); /* frees its list when it was the last */
 void store_peers_expire(struct kad_store *s, struct now now, struct store_peers *list);
 struct store_peer *store_peer_set(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE],
                                   const struct addr *addr, uint32_t exp_s, uint64_t source);

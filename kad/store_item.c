@@ -49,8 +49,8 @@ void store_item_remove(struct kad_store *s, struct store_item *item)
 }
 
 struct store_item *store_item_set(struct kad_store *s, struct now now, struct store_item *old,
-                                  const uint8_t target[KAD_ID_SIZE], const struct kad_item *in, uint32_t exp_s,
-                                  bool has_exp, uint64_t source)
+                                  const uint8_t target[KAD_ID_SIZE], const struct kad_item *in,
+                                  uint32_t exp_s, bool has_exp, uint64_t source)
 {
     size_t salt_size = in->is_mutable ? in->salt.size : 0;
     size_t old_size = old ? item_size((size_t)old->salt_size + old->v_size) : 0;
@@ -156,7 +156,8 @@ int kad_store_put(struct kad_store *s, struct now now, const struct kad_item *in
 
     uint64_t source = store_source(from);
     struct store_unit *victim = NULL;
-    if (!old && (code = store_room(s, POOL_ITEMS, source, in->is_mutable ? in->pk : NULL, KAD_KEY_ITEMS_MAX, &victim))) {
+    if (!old && (code = store_room(s, POOL_ITEMS, source, in->is_mutable ? in->pk : NULL, KAD_KEY_ITEMS_MAX,
+                                   &victim))) {
         s->stats.refused_full++;
         return code;
     }
@@ -178,7 +179,8 @@ int kad_store_put(struct kad_store *s, struct now now, const struct kad_item *in
     return 0;
 }
 
-int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE], struct kad_item *ret_item)
+int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE],
+                  struct kad_item *ret_item)
 {
     struct store_item *item = item_find(s, now, target);
     if (!item)

@@ -17,7 +17,10 @@ static struct store_peer *peer_find(const struct store_peers *list, const struct
     return NULL;
 }
 
-static size_t list_size(uint32_t cap) { return sizeof(struct store_peers) + cap * sizeof(struct store_peer *); }
+static size_t list_size(uint32_t cap)
+{
+    return sizeof(struct store_peers) + cap * sizeof(struct store_peer *);
+}
 
 void store_peer_remove(struct kad_store *s, struct store_peer *peer)
 {
@@ -104,8 +107,8 @@ fail:
     return NULL;
 }
 
-/* Who gives way in a full list: of the newcomer's own network, if it has any here, the one that announced itself
- * longest ago; else of all. So one network cannot push the others out. */
+/* Who gives way in a full list: of the newcomer's own network, if it has any here, the one that announced
+ * itself longest ago; else of all. So one network cannot push the others out. */
 static struct store_peer *list_victim(const struct store_peers *list, uint64_t source)
 {
     struct store_peer *oldest = NULL, *own = NULL;
@@ -149,8 +152,8 @@ int kad_store_announce(struct kad_store *s, struct now now, const uint8_t info_h
     return 0;
 }
 
-size_t kad_store_peers(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint8_t family,
-                       struct addr *ret_peers, size_t max)
+size_t kad_store_peers(struct kad_store *s, struct now now, const uint8_t info_hash[KAD_ID_SIZE],
+                       uint8_t family, struct addr *ret_peers, size_t max)
 {
     struct store_peers *list = list_find(s, info_hash);
     size_t n = 0;

@@ -1,4 +1,5 @@
-/* Records and units: where they stand, in what order they fall due, and who gives way when there is no room. */
+/* Records and units: where they stand, in what order they fall due, and who gives way when there is no room.
+ * */
 #include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -8,7 +9,8 @@
 #include "core/hash.h"
 #include "kad/store_impl.h"
 
-#define ROOM_SAMPLE 16 /* units drawn to find whose sender has most; a flooder with half the store hides with 2^-16 */
+#define ROOM_SAMPLE                                                                                          \
+    16 /* units drawn to find whose sender has most; a flooder with half the store hides with 2^-16 */
 
 static_assert(sizeof((struct kad_store *)0)->hash_key == crypto_shorthash_KEYBYTES, "SipHash");
 
@@ -65,7 +67,8 @@ struct store_record *store_find(const struct kad_store *s, uint8_t kind, uint8_t
                                 const uint8_t target[KAD_ID_SIZE])
 {
     uint32_t hash = store_hash(s, kind, depth, target), at;
-    for (uint32_t i = kad_map_first(&s->map, hash, &at); i != KAD_MAP_NONE; i = kad_map_next(&s->map, hash, &at)) {
+    for (uint32_t i = kad_map_first(&s->map, hash, &at); i != KAD_MAP_NONE;
+         i = kad_map_next(&s->map, hash, &at)) {
         struct store_record *r = s->records[i];
         if (r->kind == kind && r->depth == depth && memcmp(r->target, target, KAD_ID_SIZE) == 0)
             return r;
@@ -79,7 +82,8 @@ int store_reserve(struct kad_store *s, enum store_pool_kind pool)
     int err = kad_map_reserve(&s->map);
     err = err ? err : vector_reserve(&s->records, s->n_records, &s->cap_records, sizeof *s->records);
     for (int h = 0; h < HEAP_KINDS; h++) /* a heap holds no more than all records */
-        err = err ? err : vector_reserve(&s->heaps[h].at, s->heaps[h].n, &s->heaps[h].cap, sizeof *s->heaps[h].at);
+        err = err ? err
+                  : vector_reserve(&s->heaps[h].at, s->heaps[h].n, &s->heaps[h].cap, sizeof *s->heaps[h].at);
     err = err ? err : vector_reserve(&p->all, p->n, &p->cap, sizeof *p->all);
     err = err ? err : kad_map_reserve(&p->sources);
     err = err ? err : kad_map_reserve(&p->keys);
@@ -192,7 +196,10 @@ uint64_t store_source(const struct addr *from)
                                : (uint64_t)6 << 56 | be64(ip) >> 16;
 }
 
-static uint32_t source_hash(const struct kad_store *s, uint64_t source) { return hash32(s, &source, sizeof source); }
+static uint32_t source_hash(const struct kad_store *s, uint64_t source)
+{
+    return hash32(s, &source, sizeof source);
+}
 
 static struct store_unit *draw_victim(struct kad_store *s, const struct store_pool *p, uint32_t least)
 {
@@ -208,8 +215,8 @@ static struct store_unit *draw_victim(struct kad_store *s, const struct store_po
     return victim;
 }
 
-int store_room(struct kad_store *s, enum store_pool_kind pool, uint64_t source, const uint8_t *key, uint32_t key_max,
-               struct store_unit **ret_victim)
+int store_room(struct kad_store *s, enum store_pool_kind pool, uint64_t source, const uint8_t *key,
+               uint32_t key_max, struct store_unit **ret_victim)
 {
     struct store_pool *p = &s->pools[pool];
     *ret_victim = NULL;
@@ -254,7 +261,7 @@ void store_unit_remove(struct kad_store *s, struct store_unit *u, const uint8_t 
 
 void store_unit_moved(struct kad_store *s, struct store_unit *u) { s->pools[u->pool].all[u->index] = u; }
 
-#define CONTAINER(type, u) ((struct type *)(void *)((uint8_t *)(u) - offsetof(struct type, unit)))
+#define CONTAINER(type, u) ((struct type *)(void *)((uint8_t *)(u)-offsetof(struct type, unit)))
 
 void store_displace(struct kad_store *s, struct store_unit *u)
 {

@@ -7,7 +7,10 @@
 
 /* ---- shards ------------------------------------------------------------------------------------------- */
 
-static size_t shard_size(uint32_t cap) { return sizeof(struct store_shard) + cap * sizeof(struct store_entry *); }
+static size_t shard_size(uint32_t cap)
+{
+    return sizeof(struct store_shard) + cap * sizeof(struct store_entry *);
+}
 
 struct store_shard *store_shard_find(struct kad_store *s, const struct kad_shard_id *at)
 {
@@ -89,7 +92,8 @@ uint32_t store_shard_seen_s(const struct store_shard *shard)
 static void shard_split(struct kad_store *s, struct now now, struct store_shard *shard)
 {
     if (!shard->split_s) /* hand down soon, but not all holders at once */
-        store_schedule(s, &shard->record, HEAP_DUE, now.mono_ms + rng_below(s->rng, KAD_REPLICATE_S * 1000 / 6));
+        store_schedule(s, &shard->record, HEAP_DUE,
+                       now.mono_ms + rng_below(s->rng, KAD_REPLICATE_S * 1000 / 6));
     shard->split_s = store_now_s(now);
     store_mark_split(s, shard);
     store_shard_settle(s, shard);
@@ -204,7 +208,8 @@ struct store_entry *store_entry_set(struct kad_store *s, struct store_shard *sha
             e->shard = shard;
             memcpy(e->slot, slot, KAD_SLOT_SIZE);
             memcpy(e->pk, in->pk, KEY_SIZE);
-            memmove(&shard->entries[at + 1], &shard->entries[at], (shard->n - at) * sizeof(struct store_entry *));
+            memmove(&shard->entries[at + 1], &shard->entries[at],
+                    (shard->n - at) * sizeof(struct store_entry *));
             shard->entries[at] = e;
             shard->n++;
             store_unit_add(s, &e->unit, POOL_ENTRIES, source, e->pk);
@@ -333,7 +338,8 @@ static void page_add(struct kad_set_page *page, const struct kad_set_query *quer
     struct kad_entry view;
     store_entry_view(e, now, &view);
     size_t size = kad_entry_wire_size(&view);
-    if (page->n_entries >= max || (query->max_bytes && *bytes + size > query->max_bytes)) {
+    bool fits = !query->max_bytes || *bytes + size <= query->max_bytes || page->n_entries == 0;
+    if (page->n_entries >= max || !fits) {
         page->more = true;
         return;
     }
@@ -342,8 +348,8 @@ static void page_add(struct kad_set_page *page, const struct kad_set_query *quer
 }
 
 /* The live entries of entries[first..end) that were refreshed last, newest first. */
-static void page_fresh(struct kad_set_page *page, const struct kad_set_query *query, const struct store_shard *shard,
-                       uint32_t first, uint32_t end, struct now now)
+static void page_fresh(struct kad_set_page *page, const struct kad_set_query *query,
+                       const struct store_shard *shard, uint32_t first, uint32_t end, struct now now)
 {
     const struct store_entry *best[KAD_SET_PAGE_MAX + 1];
     size_t n = 0, bytes = 0;
@@ -388,8 +394,9 @@ void kad_store_set_get(struct kad_store *s, struct now now, const struct kad_sha
             page_add(ret_page, query, &bytes, shard->entries[i], now);
 }
 
-bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_shard_id *at, const uint8_t *after,
-                          uint32_t unseen_s, struct kad_entry *ret_entry, uint8_t ret_slot[KAD_SLOT_SIZE])
+bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_shard_id *at,
+                          const uint8_t *after, uint32_t unseen_s, struct kad_entry *ret_entry,
+                          uint8_t ret_slot[KAD_SLOT_SIZE])
 {
     struct store_shard *shard = shard_now(s, now, at);
     uint32_t i = 0;
@@ -402,7 +409,8 @@ bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_
     if (i >= shard->n)
         return false;
     store_entry_view(shard->entries[i], now, ret_entry);
-    memcpy(ret_slot, shard->entries[i]->slot, KAD_SLOT_SIZE); /* `after` may be the same memory: read before */
+    memcpy(ret_slot, shard->entries[i]->slot,
+           KAD_SLOT_SIZE); /* `after` may be the same memory: read before */
     return true;
 }
 
@@ -444,8 +452,8 @@ bool kad_store_shard_is_new(struct kad_store *s, struct now now, const struct ka
     return shard && shard->created_s && ago_s(now, shard->created_s) < STORE_SHARD_NEW_S;
 }
 
-void kad_store_handed(struct kad_store *s, struct now now, const struct kad_shard_id *at, const uint8_t pk[KEY_SIZE],
-                      int64_t seq)
+void kad_store_handed(struct kad_store *s, struct now now, const struct kad_shard_id *at,
+                      const uint8_t pk[KEY_SIZE], int64_t seq)
 {
     struct store_entry *e = entry_of(s, now, at, pk);
     if (!e || e->seq > seq)

@@ -10,6 +10,7 @@
 
 #define CAP_MIN 32
 #define PRINT_SIZE 16
+#define WAYS 4u
 
 void kad_verified_init(struct kad_verified *seen, const struct rng *rng)
 {
@@ -23,10 +24,29 @@ void kad_verified_clear(struct kad_verified *seen)
     sodium_memzero(seen, sizeof *seen);
 }
 
-/* A fingerprint has one place, that its first bytes say; whatever lay there before gives way. */
-static uint8_t *place(const struct kad_verified *seen, const uint8_t print[PRINT_SIZE])
+/* A fingerprint's first bytes say in which bucket it lies: a cache line of four, the newest first. One more
+ * pushes out the oldest of the four. */
+static uint8_t (*bucket(const struct kad_verified *seen, const uint8_t print[PRINT_SIZE]))[PRINT_SIZE]
 {
-    return seen->slots[be32(print) & (seen->cap - 1)];
+    return &seen->slots[be32(print) & (seen->cap - 1) & ~(WAYS - 1)];
+}
+
+static void remember(struct kad_verified *seen, const uint8_t print[PRINT_SIZE])
+{
+    uint8_t(*b)[PRINT_SIZE] = bucket(seen, print);
+    memmove(b[1], b[0], (WAYS - 1) * PRINT_SIZE);
+    memcpy(b[0], print, PRINT_SIZE);
+}
+
+static bool remembers(const struct kad_verified *seen, const uint8_t print[PRINT_SIZE])
+{
+    if (!seen->cap)
+        return false;
+    uint8_t(*b)[PRINT_SIZE] = bucket(seen, print);
+    for (size_t i = 0; i < WAYS; i++)
+        if (memcmp(b[i], print, PRINT_SIZE) == 0)
+            return true;
+    return false;
 }
 
 static void grow(struct kad_verified *seen)
@@ -35,10 +55,10 @@ static void grow(struct kad_verified *seen)
     larger.cap = seen->cap ? seen->cap * 2 : CAP_MIN;
     larger.slots = calloc(larger.cap, PRINT_SIZE);
     if (!larger.slots)
-        return; /* remembering is a convenience */
-    for (uint32_t i = 0; i < seen->cap; i++)
+        return;                            /* remembering is a convenience */
+    for (uint32_t i = seen->cap; i-- > 0;) /* backwards, so that the newest of a bucket comes in last */
         if (!sodium_is_zero(seen->slots[i], PRINT_SIZE))
-            memcpy(place(&larger, seen->slots[i]), seen->slots[i], PRINT_SIZE);
+            remember(&larger, seen->slots[i]);
     free(seen->slots);
     *seen = larger;
 }
@@ -56,7 +76,7 @@ static int verify(struct kad_verified *seen, const uint8_t pk[KEY_SIZE], const u
     crypto_generichash_update(&state, sig, SIG_SIZE);
     crypto_generichash_update(&state, message->buf, message->size);
     crypto_generichash_final(&state, print, sizeof print);
-    if (seen->cap && memcmp(place(seen, print), print, PRINT_SIZE) == 0) {
+    if (remembers(seen, print)) {
         seen->hits++;
         return 0;
     }
@@ -67,7 +87,7 @@ static int verify(struct kad_verified *seen, const uint8_t pk[KEY_SIZE], const u
     if (seen->added >= seen->cap / 2 && seen->cap < seen->max)
         grow(seen);
     if (seen->cap) {
-        memcpy(place(seen, print), print, PRINT_SIZE);
+        remember(seen, print);
         seen->added++;
     }
     return 0;
@@ -87,7 +107,8 @@ int kad_verified_item(struct kad_verified *seen, const struct kad_item *item)
     return verify(seen, item->pk, item->sig, &out);
 }
 
-int kad_verified_entry(struct kad_verified *seen, const struct kad_entry *entry, const uint8_t root[KAD_ID_SIZE])
+int kad_verified_entry(struct kad_verified *seen, const struct kad_entry *entry,
+                       const uint8_t root[KAD_ID_SIZE])
 {
     int code = kad_entry_check(entry);
     if (code)

@@ -18,7 +18,7 @@ struct kad_verified {
     uint8_t key[32];
     uint8_t (*slots)[16];
     uint32_t cap, max, added; /* added: since the start, displacing included */
-    uint64_t hits, misses; /* a miss is a verification that was done */
+    uint64_t hits, misses;    /* a miss is a verification that was done */
 };
 
 void kad_verified_init(struct kad_verified *seen, const struct rng *rng);
@@ -26,6 +26,7 @@ void kad_verified_clear(struct kad_verified *seen); /* frees; may be used again 
 
 /* As kad_item_verify and kad_entry_verify, remembering. `seen` may be NULL: then every call verifies. */
 int kad_verified_item(struct kad_verified *seen, const struct kad_item *item);
-int kad_verified_entry(struct kad_verified *seen, const struct kad_entry *entry, const uint8_t root[KAD_ID_SIZE]);
+int kad_verified_entry(struct kad_verified *seen, const struct kad_entry *entry,
+                       const uint8_t root[KAD_ID_SIZE]);
 
 #endif
