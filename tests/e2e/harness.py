@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 SCENARIOS = {}
@@ -378,3 +379,38 @@ def memory_kb(pid):
 
 def is_root():
     return os.geteuid() == 0
+
+
+def process_age_s(pid):
+    """Seconds since the kernel started this process, to a hundredth."""
+    with open("/proc/%d/stat" % pid) as f:
+        started = int(f.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+
+
+class Live:
+    """`timeline --follow` in the background: rows with the moment at which each came."""
+
+    def __init__(self, home, *args):
+        self.rows, self.times = [], []
+        self.process = home.start("timeline", "--follow", *args, stdout=subprocess.PIPE)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.times.append(time.monotonic())
+            self.rows.append(json.loads(line))
+
+    def texts(self):
+        return [r["text"] for r in list(self.rows) if not r.get("gap")]
+
+    def wait(self, count, within):
+        wait_until(lambda: "%d posts, got %s" % (count, self.texts()), lambda: len(self.texts()) >= count, within, 0.01)
+        return [t for t, r in zip(self.times, self.rows) if not r.get("gap")]
+
+    def end(self, sig=signal.SIGINT):
+        self.process.send_signal(sig)
+        status = self.process.wait(10)
+        self.thread.join(5)
+        return status

@@ -1,0 +1,303 @@
+"""Bad input on every command, and bad surroundings: the right status, a message that names the next step, and nothing
+lost by it."""
+import os
+import socket
+import subprocess
+import time
+
+from harness import check, equal, is_root, note, scenario, wait_until
+
+BAD_NAMES = ["", "Ana", "a/b", "../etc", "a.b", ".", "a b", "-a", "1a", "_a", "a" * 33, "a\x1b[2J", "a\n", "ä", "a\x7f",
+             "a#b", "a\u202e"]
+
+
+@scenario()
+def bad_flags(w):
+    ana = w.home("ana")
+    for args in (["frobnicate"], ["timelime"], ["post", "--nope", "x"], ["whoami", "-n", "2"], ["timeline", "-n"],
+                 ["timeline", "-n", "0"], ["timeline", "-n", "x"], ["timeline", "-n", "99999999999"], ["register"],
+                 ["register", "a", "b"], ["follow"], ["follow", "a", "b"], ["post", "a", "b"], ["dht"], ["dht", "steal"],
+                 ["dht", "get"], ["register", "a", "--listen", "here"], ["register", "a", "--join", "nowhere"],
+                 ["register", "a", "--listen"], ["node", "--listen", "127.0.0.1:99999"], ["post", "x", "--wait=never"],
+                 ["help", "nothing"], ["timeline", "--before", "1", "--follow"], ["--plain", "whoami"],
+                 ["login", "--passphrase-fd", "x"]):
+        ana.fails(64, *args)
+    ana.fails(64, json=False)  # nothing at all, off a terminal
+    check("usage" in ana.ok("help", json=False))
+    check("register NAME" in ana.ok("register", "--help", json=False))
+    check("camellia" in ana.ok("--version", json=False))
+    equal(os.listdir(ana.dir).count("user.key"), 0)
+
+
+@scenario()
+def bad_names(w):
+    ana, = w.users("ana")
+    new = w.home("new")
+    for name in BAD_NAMES:
+        new.fails(65, "register", "--passphrase-file", new.passphrase_file, "--", name, word="invalid")
+        for command in ("follow", "unfollow", "profile", "followers", "following"):
+            ana.fails(65, command, "--", name)
+    result = new.run("register", "--passphrase-file", new.passphrase_file, b"a\xff\xfe".decode("utf-8", "surrogateescape"))
+    equal(result.status, 65, str(result))
+    for who in ("ana#", "ana#short", "ana#UPPERCAS", "ana#k7q4m2xz1", "k" * 51 + "!", "a#b#c"):
+        ana.fails(65, "follow", who)
+    equal(new.pid, None, "no node was started for a bad name")
+
+
+@scenario()
+def bad_posts(w):
+    ana, = w.users("ana")
+    ana.fails(65, "post", "-", input=b"x" * 100000, says="4000")
+    ana.fails(65, "post", "x" * 100000, says="4000")
+    ana.fails(65, "post", "x" * 4001, says="4001")
+    ana.fails(65, "post", "-", input=b"ok \xff\xfe not", says="UTF-8")
+    ana.fails(65, "post", "-", input=b"\xc0\xaf", says="UTF-8")
+    ana.fails(65, "post", "-", input=b"\xed\xa0\x80", says="UTF-8")
+    ana.fails(65, "post", "esc \x1b[2J", says="control")
+    ana.fails(65, "post", "-", input=b"nul \0 byte", says="control")
+    ana.fails(65, "post", "c1 \x9b2J", says="control")
+    ana.fails(65, "post", "", says="empty")
+    ana.fails(65, "post", "-", input=b"", says="empty")
+    ana.fails(64, "post", says="TEXT")
+    equal(ana.texts(), [])
+    ana.post("x" * 4000)
+    equal(ana.timeline()[0]["seq"], 1)
+
+
+@scenario()
+def bad_ids(w):
+    ana, = w.users("ana")
+    ana.fails(65, "dht", "get", "xyz")
+    ana.fails(65, "dht", "get", "0" * 39)
+    ana.fails(65, "dht", "find", "0" * 41)
+    ana.fails(65, "dht", "ping", "nonsense")
+    ana.fails(65, "dht", "ping", "127.0.0.1:0")
+    ana.fails(65, "dht", "put", "x" * 2000)
+    ana.fails(65, "timeline", "--before", "abc")
+    ana.fails(65, "timeline", "--before", "-1")
+    ana.fails(65, "timeline", "--before", "9" * 30)
+
+
+@scenario()
+def occupied_port(w):
+    ana = w.home("ana")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        udp.bind(("127.0.0.1", 0))
+        for port in (tcp.getsockname()[1], udp.getsockname()[1]):
+            message = ana.fails(71, "register", "ana", "--listen", "127.0.0.1:%d" % port, "--passphrase-file",
+                                ana.passphrase_file)
+            check(str(port) in message, "names the port:", message)
+            equal(ana.pid, None)
+            result = subprocess.run([w.camellia, "--home", ana.dir, "node", "--listen", "127.0.0.1:%d" % port],
+                                    capture_output=True, timeout=30, env=w.env)
+            equal(result.returncode, 71, result.stderr)
+            check(str(port).encode() in result.stderr, result.stderr)
+    check(not os.path.exists(ana.dir + "/user.key"), "no key was left")
+    ana.register(status=75)
+
+
+@scenario()
+def bad_config(w):
+    ana = w.home("ana")
+    for text, says in (("[KEY]\nCOST = cheap\n", "line 2.*COST"), ("[NOWHERE]\nX = 1\n", "line 2|line 1"),
+                       ("[MESSAGE_LIFESPAN]\nSECONDS = many\n", "line 2.*SECONDS"), ("garbage\n", "line 1"),
+                       ("[DEFAULT]\nPORT = 99999\n", "line 2.*PORT"), ("[KEY]\nCOST = interactive\nCOST = moderate\n", "line 3")):
+        with open(ana.dir + "/config.ini", "w") as f:
+            f.write(text)
+        ana.fails(78, "register", "ana", "--listen", "127.0.0.1:0", "--passphrase-file", ana.passphrase_file, word="config",
+                  says=says)
+        result = ana.run("node", "--listen", "127.0.0.1:0", json=False, timeout=30)
+        equal(result.status, 78, str(result))
+    os.remove(ana.dir + "/config.ini")
+    os.mkdir(ana.dir + "/config.ini")
+    ana.fails(74, "register", "ana", "--listen", "127.0.0.1:0", "--passphrase-file", ana.passphrase_file)
+    os.rmdir(ana.dir + "/config.ini")
+    ana.configure()
+    ana.register(status=75)
+
+
+@scenario(timeout=90)
+def damaged_key_file(w):
+    ana = w.home("ana")
+    ana.register(status=75)
+    ana.post("kept")
+    ana.ok("logout")
+    path = ana.dir + "/user.key"
+    whole = open(path, "rb").read()
+
+    def with_file(data):
+        with open(path, "wb") as f:
+            f.write(data)
+    damaged = [b"", b"x", whole[:-1], whole[:50], whole + b"x", b"\0" * len(whole)]
+    damaged += [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1:] for i in range(0, len(whole), 23)]
+    for data in damaged:
+        with_file(data)
+        result = ana.run("login", "--passphrase-file", ana.passphrase_file)
+        equal(result.status, 65, str(result))
+        check("damaged" in result.row["message"] and path in result.row["message"], str(result))
+        equal(open(path, "rb").read(), data, "left as it is")
+    ana.fails(65, "whoami")
+    ana.fails(65, "register", "ana", "--passphrase-file", ana.passphrase_file)
+    os.remove(path)
+    os.mkdir(path)
+    ana.fails(74, "login", "--passphrase-file", ana.passphrase_file)
+    os.rmdir(path)
+    ana.fails(67, "login", "--passphrase-file", ana.passphrase_file, says="register")
+    with_file(whole)
+    ana.login()
+    equal(ana.texts(), ["kept"])
+
+
+@scenario(timeout=60)
+def damaged_database(w):
+    ana = w.home("ana")
+    ana.register(status=75)
+    ana.post("x")
+    ana.ok("logout")
+    path = ana.dir + "/store.db"
+    whole = open(path, "rb").read()
+    for data in (b"this is no database, but a text of some length" * 100, whole[:100] + b"\xff" * (len(whole) - 100)):
+        for extra in ("-wal", "-shm"):
+            if os.path.exists(path + extra):
+                os.remove(path + extra)
+        with open(path, "wb") as f:
+            f.write(data)
+        message = ana.fails(65, "login", "--passphrase-file", ana.passphrase_file)
+        check("store.db" in message, "names the file:", message)
+        equal(ana.pid, None)
+        check(open(path, "rb").read()[:100] == data[:100], "left as it is")
+    with open(path, "wb") as f:
+        f.write(whole)
+    ana.login()
+    equal(ana.texts(), ["x"])
+
+
+@scenario(timeout=60)
+def damaged_transport_key(w):
+    ana = w.home("ana")
+    ana.register(status=75)
+    ana.ok("logout")
+    with open(ana.dir + "/transport.key", "wb") as f:
+        f.write(b"garbage")
+    message = ana.fails(65, "login", "--passphrase-file", ana.passphrase_file)
+    check("transport.key" in message, message)
+    os.remove(ana.dir + "/transport.key")
+    ana.login()
+
+
+@scenario()
+def home_that_cannot_be(w):
+    ana = w.home("ana")
+    ana.dir = os.path.join(ana.dir, "config.ini")  # a file
+    ana.fails(74, "whoami")
+    ana.dir = "/proc/nowhere"
+    ana.fails(74, "register", "ana", "--passphrase-file", ana.passphrase_file)
+    ana.dir = "x" * 2000
+    result = ana.run("whoami")
+    check(result.status in (65, 74), str(result))
+
+
+def no_tmpfs():
+    return None if is_root() else "needs root to mount a small tmpfs"
+
+
+@scenario(timeout=120, needs=no_tmpfs)
+def full_disk(w):
+    """A post that does not fit is refused with 74; what was accepted stays; with room again, all goes on."""
+    ana = w.home("ana")
+    config = open(ana.dir + "/config.ini").read()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", ana.dir], capture_output=True).returncode:
+        note("skipped: no mounting here")
+        return
+    try:
+        with open(ana.dir + "/config.ini", "w") as f:
+            f.write(config)
+        ana.register(status=75)
+        accepted = []
+        with open(ana.dir + "/ballast", "wb") as ballast:
+            for block in (1 << 16, 1 << 12, 1):
+                try:
+                    while True:
+                        ballast.write(b"\0" * block)
+                        ballast.flush()
+                except OSError:
+                    pass
+            refused = None
+            for i in range(400):
+                result = ana.run("post", "post %d %s" % (i, "x" * 3000))
+                if result.status == 69 and refused:
+                    break  # after an I/O error the node exits
+                if result.status:
+                    refused = result
+                    equal(result.status, 74, str(result))
+                    check("disk" in result.row["message"] or "write" in result.row["message"], str(result))
+                    if i > 390:
+                        break
+                    time.sleep(0.2)
+                    if ana.pid is None:
+                        break
+                else:
+                    accepted.append("post %d %s" % (i, "x" * 3000))
+            check(refused, "the disk was never full")
+        os.remove(ana.dir + "/ballast")
+        if ana.pid is None:
+            ana.login()
+        equal(ana.texts(), accepted, "what was accepted")
+        ana.login()
+        ana.post("room again")
+        equal(ana.texts()[-1], "room again")
+        note("%d posts fitted" % len(accepted))
+        other = w.home("other")
+        del other
+    finally:
+        if ana.pid:
+            ana.kill()
+        subprocess.run(["umount", "-l", ana.dir], capture_output=True)
+
+
+@scenario(timeout=60, needs=no_tmpfs)
+def full_disk_at_register(w):
+    ana = w.home("ana")
+    config = open(ana.dir + "/config.ini").read()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", ana.dir], capture_output=True).returncode:
+        note("skipped: no mounting here")
+        return
+    try:
+        with open(ana.dir + "/config.ini", "w") as f:
+            f.write(config)
+        with open(ana.dir + "/ballast", "wb") as f:
+            try:
+                while True:
+                    f.write(b"\0" * 512)
+                    f.flush()
+            except OSError:
+                pass
+        ana.fails(74, "register", "ana", "--listen", "127.0.0.1:0", "--passphrase-file", ana.passphrase_file)
+        equal(ana.pid, None)
+        check(not os.path.exists(ana.dir + "/user.key"), "no half key")
+    finally:
+        subprocess.run(["umount", "-l", ana.dir], capture_output=True)
+
+
+@scenario()
+def output_to_a_full_disk(w):
+    ana, = w.users("ana")
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([w.camellia, "--home", ana.dir, "status"], stdout=full, stderr=subprocess.PIPE, env=w.env,
+                                timeout=30)
+    equal(result.returncode, 74, result.stderr)
+
+
+@scenario()
+def reader_that_goes_away(w):
+    """`camellia timeline --follow | head -1`: the writer ends, the node does not mind."""
+    ana, = w.users("ana")
+    ana.post("one")
+    p = subprocess.Popen([w.camellia, "--home", ana.dir, "--json", "timeline", "--follow"], stdout=subprocess.PIPE, env=w.env)
+    check(b"one" in p.stdout.readline())
+    p.stdout.close()
+    ana.post("two")
+    wait_until("the reader ended", lambda: p.poll() is not None, 5)
+    ana.post("three")
