@@ -11,7 +11,7 @@
 #define API_VERSION 1
 _Static_assert(API_REQUESTS_MAX <= 65536, "a request's place has 16 bits");
 
-/* ---- the table of running requests -------------------------------------------------------------------------- */
+/* ---- the table of running requests ------------------------------------------------------------------ */
 
 uint64_t api_request_id(const struct api *api, const struct api_request *r)
 {
@@ -55,7 +55,7 @@ void api_request_end(struct api *api, struct api_request *r)
 bool api_has_room(const struct api *api) { return api->running < API_REQUESTS_MAX; }
 uint32_t api_running(const struct api *api) { return api->running; }
 
-/* ---- replies ----------------------------------------------------------------------------------------------- */
+/* ---- replies ---------------------------------------------------------------------------------------- */
 
 static void json_free_text(char *text)
 {
@@ -88,18 +88,23 @@ static void reply_push(struct api *api, uint64_t client, json_t *json)
 
 void api_row(struct api *api, const struct api_request *r, json_t *row)
 {
-    if (row) reply_push(api, r->client, json_pack("{s:i, s:I, s:o}", "v", API_VERSION, "tag", (json_int_t)r->tag, "row", row));
+    if (row)
+        reply_push(api, r->client,
+                   json_pack("{s:i, s:I, s:o}", "v", API_VERSION, "tag", (json_int_t)r->tag, "row", row));
 }
 
-static void reply_done(struct api *api, uint64_t client, int64_t tag, int status, const char *word, const char *message)
+static void reply_done(struct api *api, uint64_t client, int64_t tag, int status, const char *word,
+                       const char *message)
 {
-    json_t *json = json_pack("{s:i, s:I, s:b, s:i}", "v", API_VERSION, "tag", (json_int_t)tag, "done", 1, "status", status);
+    json_t *json = json_pack("{s:i, s:I, s:b, s:i}", "v", API_VERSION, "tag", (json_int_t)tag, "done", 1,
+                             "status", status);
     if (status) json_object_set_new(json, "error", json_string(word));
     if (*message) json_object_set_new(json, "message", api_text_json(span_str(message)));
     reply_push(api, client, json);
 }
 
-void api_done_status(struct api *api, struct api_request *r, int status, const char *word, const char *message)
+void api_done_status(struct api *api, struct api_request *r, int status, const char *word,
+                     const char *message)
 {
     if (r->ends_node && status == 0 && !api->config.stays) api->stopping = true;
     reply_done(api, r->client, r->tag, status, word, message);
@@ -128,7 +133,7 @@ bool api_next_reply(struct api *api, struct api_reply *ret)
 
 bool api_stopping(const struct api *api) { return api->stopping && api->out_count == 0; }
 
-/* ---- arguments --------------------------------------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------------------------------- */
 
 int api_arg_text(const json_t *args, const char *key, struct span *ret)
 {
@@ -151,7 +156,8 @@ int api_arg_string(const json_t *args, const char *key, const char **ret)
     return 0;
 }
 
-static int arg_int(const json_t *args, const char *key, int64_t min, int64_t max, int64_t fallback, int64_t *ret)
+static int arg_int(const json_t *args, const char *key, int64_t min, int64_t max, int64_t fallback,
+                   int64_t *ret)
 {
     const json_t *value = json_object_get(args, key);
     *ret = fallback;
@@ -187,7 +193,7 @@ static int arg_identity(const json_t *args, struct identity **ret)
     return err;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------------------------------------- */
 
 struct api_call { /* one request on its way through the table of verbs */
     struct api *api;
@@ -282,7 +288,8 @@ static void request_cancel(struct api *api, struct now now, struct api_request *
     if (timelines) timeline_command(api->timeline, now, &cancel);
 }
 
-static struct api_request *request_with_tag(struct api *api, uint64_t client, int64_t tag, const struct api_request *not_this)
+static struct api_request *request_with_tag(struct api *api, uint64_t client, int64_t tag,
+                                            const struct api_request *not_this)
 {
     for (uint32_t i = 0; i < api->touched; i++) {
         struct api_request *r = &api->requests[i];
@@ -298,7 +305,8 @@ static void do_cancel(struct api_call *c)
     if (!err && !json_object_get(c->args, "cancel")) err = CAM_EUSAGE;
     struct api_request *target = err ? NULL : request_with_tag(c->api, c->r->client, tag, c->r);
     if (target) {
-        reply_done(c->api, target->client, target->tag, err_status(CAM_EINTR), err_word(CAM_EINTR), "cancelled");
+        reply_done(c->api, target->client, target->tag, err_status(CAM_EINTR), err_word(CAM_EINTR),
+                   "cancelled");
         request_cancel(c->api, c->now, target);
     }
     api_done(c->api, c->r, err, err ? NULL : target ? "" : "it had ended already");
@@ -358,8 +366,8 @@ static const struct api_verb *verb_of(const char *word)
     return NULL;
 }
 
-static void request_run(struct api *api, struct now now, uint64_t client, int64_t tag, const struct api_verb *verb,
-                        const json_t *args)
+static void request_run(struct api *api, struct now now, uint64_t client, int64_t tag,
+                        const struct api_verb *verb, const json_t *args)
 {
     struct api_call c = { .api = api, .now = now, .args = args, .command = { .verb = verb->verb } };
 
@@ -390,20 +398,23 @@ void api_request(struct api *api, struct now now, uint64_t client, struct span t
     const struct api_verb *verb = verb_of(word);
 
     if (!json_is_object(json))
-        reply_done(api, client, 0, err_status(CAM_EFORMAT), err_word(CAM_EFORMAT), "that request is not a JSON object");
+        reply_done(api, client, 0, err_status(CAM_EFORMAT), err_word(CAM_EFORMAT),
+                   "that request is not a JSON object");
     else if (!json_is_integer(tag))
-        reply_done(api, client, 0, err_status(CAM_EUSAGE), err_word(CAM_EUSAGE), "a request has a tag, an integer");
+        reply_done(api, client, 0, err_status(CAM_EUSAGE), err_word(CAM_EUSAGE),
+                   "a request has a tag, an integer");
     else if (version && json_integer_value(version) != API_VERSION)
         reply_done(api, client, number, err_status(CAM_EUSAGE), err_word(CAM_EUSAGE),
                    "node and client are of different versions: restart the node");
     else if (!verb)
-        reply_done(api, client, number, err_status(CAM_EUSAGE), err_word(CAM_EUSAGE), "the node knows no such request");
+        reply_done(api, client, number, err_status(CAM_EUSAGE), err_word(CAM_EUSAGE),
+                   "the node knows no such request");
     else
         request_run(api, now, client, number, verb, json);
     json_decref(json);
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------------------------------------------------------------------------------- */
 
 void api_answer(struct api *api, struct now now, const struct timeline_answer *answer)
 {
@@ -416,7 +427,8 @@ void api_answer(struct api *api, struct now now, const struct timeline_answer *a
     if (answer->status < 0)
         api_done(api, r, answer->status, *message ? message : NULL);
     else
-        api_done_status(api, r, answer->status, answer->status ? api_status_word(answer->status) : "", message);
+        api_done_status(api, r, answer->status, answer->status ? api_status_word(answer->status) : "",
+                        message);
 }
 
 bool api_kad_event(struct api *api, struct now now, const struct kad_event *event)
@@ -446,14 +458,15 @@ void api_tick(struct api *api, struct now now)
             if (r->lease_ms < api->lease_ms) api->lease_ms = r->lease_ms;
             continue;
         }
-        reply_done(api, r->client, r->tag, err_status(CAM_ETIMEOUT), err_word(CAM_ETIMEOUT), "nobody renewed this reading");
+        reply_done(api, r->client, r->tag, err_status(CAM_ETIMEOUT), err_word(CAM_ETIMEOUT),
+                   "nobody renewed this reading");
         request_cancel(api, now, r);
     }
 }
 
 uint64_t api_deadline_ms(const struct api *api) { return api->lease_ms; }
 
-/* ---- life -------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------- */
 
 struct api *api_new(const struct api_config *config, struct kad *kad, struct timeline *timeline)
 {

@@ -1,16 +1,17 @@
-/* The local API's meaning: JSON requests in, timeline commands and kad requests out; rows and answers back to JSON.
- * Pure: cli/io_api.h carries the text. The words are listed in docs/api.md; `api_verbs` in api.c is the table.
+/* The local API's meaning: JSON requests in, timeline commands and kad requests out; rows and answers back to
+ * JSON. Pure: cli/io_api.h carries the text. `api_verbs` in api.c is the table of words.
  *
- * Invariants: every request that can be read ends in exactly one {"done":true} with its tag, in the order in which
- * the answers were made; `renew` alone has no reply of its own. A client that is gone leaves nothing running.
+ * Invariants: every request that can be read ends in exactly one {"done":true} with its tag, in the order in
+ * which the answers were made; `renew` alone has no reply of its own. A client that is gone leaves nothing
+ * running.
  *
  *     struct api *api = api_new(&config, kad, timeline);
  *     loop: while (api_has_room(api) && io_next(&client, &text)) api_request(api, now, client, text);
- *           while (kad_next_event(kad, &e)) if (!api_kad_event(api, now, &e)) timeline_kad_event(timeline, now, &e);
+ *           while (kad_next_event(kad, &e)) if (!api_kad_event(api, now, &e)) timeline_kad_event(...);
  *           api_tick(api, now);
  *           ... commit ...
  *           while (timeline_next_answer(timeline, &a)) api_answer(api, &a);
- *           while (api_next_reply(api, &r)) if (io_send(r.client, r.text)) api_client_gone(api, now, r.client);
+ *           while (api_next_reply(api, &r)) if (send(r.client, r.text)) api_client_gone(api, now, r.client);
  */
 #ifndef CLI_API_H
 #define CLI_API_H
@@ -39,7 +40,8 @@ struct api_reply {
     struct span text; /* JSON; borrowed until the next call into the same api */
 };
 
-struct api *api_new(const struct api_config *config, struct kad *kad, struct timeline *timeline); /* NULL: memory */
+/* NULL: no memory. kad and timeline are borrowed. */
+struct api *api_new(const struct api_config *config, struct kad *kad, struct timeline *timeline);
 void api_free(struct api *api);
 
 bool api_has_room(const struct api *api);
@@ -51,7 +53,8 @@ void api_client_gone(struct api *api, struct now now, uint64_t client);
 void api_tick(struct api *api, struct now now);
 uint64_t api_deadline_ms(const struct api *api);
 bool api_next_reply(struct api *api, struct api_reply *ret);
-bool api_stopping(const struct api *api); /* `stop`, or `logout` of a node that does not stay: end once all is sent */
+/* `stop`, or `logout` of a node that does not stay, was asked for, and all replies were taken. */
+bool api_stopping(const struct api *api);
 uint32_t api_running(const struct api *api);
 void api_check(const struct api *api);
 

@@ -16,7 +16,8 @@ static bool salt_is_ours(struct span salt)
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (span_equal(salt, span_str(whole[i]))) return true;
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-        if (salt.size >= strlen(begins[i]) && memcmp(salt.data, begins[i], strlen(begins[i])) == 0) return true;
+        if (salt.size >= strlen(begins[i]) && memcmp(salt.data, begins[i], strlen(begins[i])) == 0)
+            return true;
     return false;
 }
 
@@ -32,7 +33,7 @@ static int arg_id(const json_t *args, const char *key, uint8_t ret[KAD_ID_SIZE])
     return err ? err : !text || hex_decode(ret, KAD_ID_SIZE, text) ? CAM_EINVAL : 0;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------------------------------------- */
 
 void api_dht_ping(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
@@ -63,7 +64,8 @@ void api_dht_find(struct api *api, struct now now, struct api_request *r, const 
     if (err) api_done(api, r, err, NULL);
 }
 
-/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must. */
+/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must.
+ */
 void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
     uint8_t target[KAD_ID_SIZE], pk[KEY_SIZE];
@@ -80,7 +82,9 @@ void api_dht_get(struct api *api, struct now now, struct api_request *r, const j
     if (!err) err = api_arg_text(args, "salt", &salt);
     if (!err && salt.size > KAD_SALT_MAX) err = CAM_ETOOBIG;
     if (err) {
-        api_done(api, r, err, id ? "an id is 52 characters a-z 2-7, a salt at most 64 bytes" : "a salt is at most 64 bytes");
+        api_done(api, r, err,
+                 id ? "an id is 52 characters a-z 2-7, a salt at most 64 bytes"
+                    : "a salt is at most 64 bytes");
         return;
     }
     r->kind = API_DHT_GET;
@@ -118,8 +122,9 @@ void api_dht_put(struct api *api, struct now now, struct api_request *r, const j
     }
     ben_put_str(&out, value.data, value.size);
     if (out.err || salt.size > KAD_SALT_MAX) {
-        api_done(api, r, CAM_ETOOBIG, out.err ? "a value is at most 1000 bytes, its length and colon included" :
-                 "a salt is at most 64 bytes");
+        api_done(api, r, CAM_ETOOBIG,
+                 out.err ? "a value is at most 1000 bytes, its length and colon included"
+                         : "a salt is at most 64 bytes");
         return;
     }
     if (salt.data && salt_is_ours(salt)) {
@@ -151,11 +156,12 @@ void api_dht_put(struct api *api, struct now now, struct api_request *r, const j
 void api_peers(struct api *api, struct now now, struct api_request *r)
 {
     struct kad_contact contact;
-    for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++) api_row(api, r, api_contact_json(&contact, true));
+    for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++)
+        api_row(api, r, api_contact_json(&contact, true));
     api_done(api, r, 0, "");
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------------------------------------------------------------------------------- */
 
 static json_t *item_json(const struct kad_event *e)
 {
@@ -200,7 +206,9 @@ static void dht_find_event(struct api *api, struct api_request *r, const struct 
         return;
     }
     for (size_t i = 0; i < e->n_contacts; i++) api_row(api, r, api_contact_json(&e->contacts[i], false));
-    if (e->last) api_done(api, r, e->status, e->status == CAM_ENET ? "no peer to ask: camellia node --join HOST:PORT" : NULL);
+    if (e->last)
+        api_done(api, r, e->status,
+                 e->status == CAM_ENET ? "no peer to ask: camellia node --join HOST:PORT" : NULL);
 }
 
 static void dht_get_event(struct api *api, struct api_request *r, const struct kad_event *e)
@@ -226,7 +234,8 @@ static void dht_put_event(struct api *api, struct now now, struct api_request *r
         return;
     }
     if (e->status) {
-        api_done(api, r, e->status, e->status == CAM_ENET ? "no peer took it: camellia node --join HOST:PORT" : NULL);
+        api_done(api, r, e->status,
+                 e->status == CAM_ENET ? "no peer took it: camellia node --join HOST:PORT" : NULL);
         return;
     }
     json_t *row = json_pack("{s:i, s:o, s:i}", "v", 1, "target", api_hex_json(e->target, KAD_ID_SIZE),

@@ -15,7 +15,7 @@ struct api_request {
     bool live;            /* a timeline that is followed: ends at lease_ms */
     bool ends_node;       /* logout: a good answer ends the node */
     uint64_t lease_ms;
-    struct kad_item *item; /* DHT_PUT of a mutable item, for another try with a higher seq; owned with its bytes */
+    struct kad_item *item; /* DHT_PUT of a mutable item, for a try with a higher seq; owned, with its bytes */
     int tries;
     struct addr addr;     /* DHT_PING */
 };
@@ -40,7 +40,7 @@ struct api {
     bool stopping;
 };
 
-/* The id that stands for a request below: its place and its generation, never with TIMELINE_TAG_FOREIGN's bit. */
+/* The id that stands for a request below: place and generation, never with TIMELINE_TAG_FOREIGN's bit. */
 uint64_t api_request_id(const struct api *api, const struct api_request *r);
 struct api_request *api_request_of(struct api *api, uint64_t id); /* NULL: ended meanwhile */
 void api_request_end(struct api *api, struct api_request *r);
@@ -48,7 +48,8 @@ void api_request_end(struct api *api, struct api_request *r);
 /* Replies. `row` is taken. api_done also ends the request. A NULL message is the error's own text. */
 void api_row(struct api *api, const struct api_request *r, json_t *row);
 void api_done(struct api *api, struct api_request *r, int err, const char *message);
-void api_done_status(struct api *api, struct api_request *r, int status, const char *word, const char *message);
+void api_done_status(struct api *api, struct api_request *r, int status, const char *word,
+                     const char *message);
 
 /* api_row.c: rows as JSON. NULL when out of memory. */
 json_t *api_row_json(const struct api *api, struct now now, const struct timeline_row *row);
@@ -68,7 +69,7 @@ void api_peers(struct api *api, struct now now, struct api_request *r);
 void api_dht_put_free(struct api_request *r);
 void api_dht_event(struct api *api, struct now now, struct api_request *r, const struct kad_event *event);
 
-/* api.c: arguments. 0 also when missing (with the default); CAM_EUSAGE when of another type or out of range. */
+/* api.c: arguments. 0 also when missing (with the default); CAM_EUSAGE: another type, out of range. */
 int api_arg_text(const json_t *args, const char *key, struct span *ret); /* missing: data NULL */
 int api_arg_string(const json_t *args, const char *key, const char **ret); /* no NUL inside; missing: NULL */
 

@@ -8,7 +8,7 @@
 
 #define HEX_BYTES_MAX 1024
 
-/* ---- values ------------------------------------------------------------------------------------------------ */
+/* ---- values ----------------------------------------------------------------------------------------- */
 
 static json_t *text_repaired(struct span text)
 {
@@ -84,149 +84,191 @@ static json_t *json_name(const char *name) { return *name ? api_text_json(span_s
 static json_t *json_post_kind(uint8_t kind)
 {
     static const char *const words[] = { "post", "reply", "boost", "delete", "edit" };
-    return kind < sizeof words / sizeof *words ? json_string_nocheck(words[kind]) : json_sprintf("kind-%u", kind);
+    return kind < sizeof words / sizeof *words ? json_string_nocheck(words[kind])
+                                               : json_sprintf("kind-%u", kind);
 }
 
-/* ---- rows: the shapes that scripts rely on (README, "JSON") -------------------------------------------------- */
+/* ---- rows: the shapes that scripts rely on (README, "JSON") ----------------------------------------- */
 
-static json_t *row_account(const struct api *api, const struct timeline_row *row)
+static json_t *row_new(void) { return json_pack("{s:i}", "v", 1); }
+
+/* Takes the value. Without memory a key is missing, which is better than a node that ends. */
+static void put(json_t *row, const char *key, json_t *value) { json_object_set_new_nocheck(row, key, value); }
+
+static void put_user(json_t *row, const char *name_key, const char *id_key, const struct timeline_user *user)
 {
-    return json_pack("{s:i, s:o, s:o, s:o, s:i, s:o, s:s, s:b, s:b}", "v", 1, "user", json_name(row->user.name),
-                     "id", json_user_id(row->user.pk), "tag", json_user_tag(row->user.pk), "device", (int)row->device,
-                     "address", api_addr_json(row->address.family ? &row->address : &api->config.address),
-                     "node", "running", "locked", row->locked, "name_pending", row->name_pending);
+    put(row, name_key, json_name(user->name));
+    put(row, id_key, json_user_id(user->pk));
 }
 
-static json_t *row_posted(const struct timeline_row *row)
+static json_t *json_time_or_null(uint64_t ms) { return ms ? json_u64(ms) : json_null(); }
+
+static void row_account(const struct api *api, const struct timeline_row *from, json_t *row)
 {
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:i, s:i, s:i}", "v", 1, "id", json_post_id(row->id),
-                     "seq", json_u64(row->seq), "author", json_name(row->user.name),
-                     "author_id", json_user_id(row->user.pk), "followers", (int)row->followers,
-                     "received", (int)row->received, "waiting", (int)row->waiting);
+    put_user(row, "user", "id", &from->user);
+    put(row, "tag", json_user_tag(from->user.pk));
+    put(row, "device", json_integer(from->device));
+    put(row, "address", api_addr_json(from->address.family ? &from->address : &api->config.address));
+    put(row, "node", json_string("running"));
+    put(row, "locked", json_boolean(from->locked));
+    put(row, "name_pending", json_boolean(from->name_pending));
 }
 
-static json_t *row_post(const struct timeline_row *row)
+static void row_posted(const struct timeline_row *from, json_t *row)
 {
-    json_t *json = json_pack("{s:i, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:b}", "v", 1,
-                             "id", json_post_id(row->id), "author", json_name(row->user.name),
-                             "author_id", json_user_id(row->user.pk), "device", (int)row->device,
-                             "seq", json_u64(row->seq), "time", json_u64(row->time_ms),
-                             "text", api_text_json(row->text), "kind", json_post_kind(row->post_kind),
-                             "via", row->has_via ? json_user_id(row->via) : json_null(), "unread", row->unread);
-    if (row->key_changed) json_object_set_new(json, "key_changed", json_true());
-    return json;
+    put(row, "id", json_post_id(from->id));
+    put(row, "seq", json_u64(from->seq));
+    put_user(row, "author", "author_id", &from->user);
+    put(row, "followers", json_integer(from->followers));
+    put(row, "received", json_integer(from->received));
+    put(row, "waiting", json_integer(from->waiting));
 }
 
-static json_t *row_follow(const struct timeline_row *row)
+static void row_post(const struct timeline_row *from, json_t *row)
 {
-    return json_pack("{s:i, s:o, s:o, s:b, s:b}", "v", 1, "user", json_name(row->user.name),
-                     "id", json_user_id(row->user.pk), "following", row->following, "pending", row->pending);
+    put(row, "id", json_post_id(from->id));
+    put_user(row, "author", "author_id", &from->user);
+    put(row, "device", json_integer(from->device));
+    put(row, "seq", json_u64(from->seq));
+    put(row, "time", json_u64(from->time_ms));
+    put(row, "text", api_text_json(from->text));
+    put(row, "kind", json_post_kind(from->post_kind));
+    put(row, "via", from->has_via ? json_user_id(from->via) : json_null());
+    put(row, "unread", json_boolean(from->unread));
+    if (from->key_changed) put(row, "key_changed", json_true());
 }
 
-static json_t *row_user(const struct timeline_row *row)
+static void row_profile(const struct timeline_row *from, json_t *row)
 {
-    return json_pack("{s:i, s:o, s:o}", "v", 1, "user", json_name(row->user.name), "id", json_user_id(row->user.pk));
+    put_user(row, "user", "id", &from->user);
+    put(row, "bio", api_text_json(from->text));
+    put(row, "posts", json_u64(from->posts));
+    put(row, "followers", json_integer(from->followers));
+    put(row, "following", json_integer(from->following_count));
+    put(row, "complete_to", json_u64(from->complete_to));
+    put(row, "as_of", json_time_or_null(from->time_ms));
+    put(row, "gaps", json_u64(from->gaps));
 }
 
-static json_t *row_profile(const struct timeline_row *row)
+static void row_gap(const struct timeline_row *from, json_t *row)
 {
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o, s:o}", "v", 1, "user", json_name(row->user.name),
-                     "id", json_user_id(row->user.pk), "bio", api_text_json(row->text), "posts", json_u64(row->posts),
-                     "followers", (int)row->followers, "following", (int)row->following_count,
-                     "complete_to", json_u64(row->complete_to),
-                     "as_of", row->time_ms ? json_u64(row->time_ms) : json_null(), "gaps", json_u64(row->gaps));
-}
-
-static json_t *row_suggest(const struct timeline_row *row)
-{
-    return json_pack("{s:i, s:o, s:o, s:f, s:o}", "v", 1, "user", json_name(row->user.name),
-                     "id", json_user_id(row->user.pk), "score", row->score, "reason", api_text_json(span_str(row->reason)));
-}
-
-static json_t *row_outbox(const struct timeline_row *row)
-{
-    return json_pack("{s:i, s:o, s:o, s:i, s:i, s:i}", "v", 1, "id", json_post_id(row->id), "seq", json_u64(row->seq),
-                     "received", (int)row->received, "waiting", (int)row->waiting, "next_try_s", (int)row->next_try_s);
-}
-
-static json_t *row_gap(const struct timeline_row *row)
-{
-    return json_pack("{s:i, s:b, s:o, s:o, s:o, s:o, s:o}", "v", 1, "gap", 1, "author", json_name(row->user.name),
-                     "author_id", json_user_id(row->user.pk), "complete_to", json_u64(row->complete_to),
-                     "gaps", json_u64(row->gaps), "as_of", row->time_ms ? json_u64(row->time_ms) : json_null());
+    put(row, "gap", json_true());
+    put_user(row, "author", "author_id", &from->user);
+    put(row, "complete_to", json_u64(from->complete_to));
+    put(row, "gaps", json_u64(from->gaps));
+    put(row, "as_of", json_time_or_null(from->time_ms));
 }
 
 static json_t *clock_json(const struct api *api, struct now now)
 {
-    struct sntp_status s;
-    if (!api->config.clock)
-        return json_pack("{s:b, s:i, s:n, s:i}", "synced", 0, "offset_ms", 0, "error_ms", "servers", 0);
-    sntp_status(api->config.clock, now, &s);
-    return json_pack("{s:b, s:I, s:o, s:i, s:i, s:i}", "synced", s.synced, "offset_ms", (json_int_t)s.offset_ms,
-                     "error_ms", s.synced ? json_u64(s.error_ms) : json_null(), "servers", s.servers,
-                     "answering", s.answering, "agreeing", s.agreeing);
+    struct sntp_status s = { .synced = false };
+    json_t *clock = json_object();
+    if (api->config.clock) sntp_status(api->config.clock, now, &s);
+    put(clock, "synced", json_boolean(s.synced));
+    put(clock, "offset_ms", json_integer(s.offset_ms));
+    put(clock, "error_ms", s.synced ? json_u64(s.error_ms) : json_null());
+    put(clock, "servers", json_integer(s.servers));
+    put(clock, "answering", json_integer(s.answering));
+    put(clock, "agreeing", json_integer(s.agreeing));
+    return clock;
 }
 
-static json_t *row_status(const struct api *api, struct now now, const struct timeline_row *row)
+static json_t *dht_json(const struct kad_stats *k)
+{
+    json_t *dht = json_object();
+    put(dht, "items", json_integer(k->items));
+    put(dht, "entries", json_integer(k->entries));
+    put(dht, "peers", json_integer(k->peers));
+    put(dht, "store_bytes", json_u64(k->store_bytes));
+    put(dht, "lookups", json_u64(k->lookups_done));
+    put(dht, "timeouts", json_integer(k->timeouts));
+    put(dht, "in_bytes", json_u64(k->in_bytes));
+    put(dht, "out_bytes", json_u64(k->out_bytes));
+    put(dht, "in_datagrams", json_u64(k->in_datagrams));
+    put(dht, "out_datagrams", json_u64(k->out_datagrams));
+    put(dht, "dropped", json_u64(k->drop_malformed + k->drop_unexpected + k->drop_budget + k->drop_version));
+    put(dht, "refused", json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full));
+    return dht;
+}
+
+static void row_status(const struct api *api, struct now now, const struct timeline_row *from, json_t *row)
 {
     struct kad_stats k;
     struct addr seen = kad_self_addr(api->kad);
+
     kad_stats(api->kad, &k);
-    uint64_t dropped = k.drop_malformed + k.drop_unexpected + k.drop_budget + k.drop_version;
-    uint64_t refused = k.refused_signature + k.refused_stale + k.refused_token + k.refused_full;
-    return json_pack("{s:i, s:o, s:o, s:b, s:I, s:s, s:o, s:o, s:o, s:i, s:o, s:i, s:o, s:o, s:i, s:o, s:o,"
-                     " s:{s:i, s:i, s:i, s:o, s:o, s:o, s:o}}",
-                     "v", 1, "user", json_name(row->user.name), "id", json_user_id(row->user.pk), "locked", row->locked,
-                     "pid", (json_int_t)api->config.pid, "version", CAMELLIA_VERSION,
-                     "node_id", api_hex_json(kad_node_id(api->kad), KAD_ID_SIZE),
-                     "address", api_addr_json(&api->config.address), "seen_as", api_addr_json(&seen),
-                     "peers", (int)k.contacts, "clock", clock_json(api, now), "outbox", (int)row->outbox,
-                     "store_bytes", json_u64(row->store_bytes),
-                     "uptime_s", json_u64((now.mono_ms - api->config.started_mono_ms) / 1000),
-                     "unread", (int)row->unread_count, "refused", json_u64(row->refused),
-                     "traffic", json_pack("{s:o, s:o, s:o, s:o}", "in_bytes", json_u64(k.in_bytes),
-                                          "out_bytes", json_u64(k.out_bytes), "in_datagrams", json_u64(k.in_datagrams),
-                                          "out_datagrams", json_u64(k.out_datagrams)),
-                     "dht", "items", (int)k.items, "entries", (int)k.entries, "peers", (int)k.peers,
-                     "store_bytes", json_u64(k.store_bytes), "dropped", json_u64(dropped),
-                     "refused", json_u64(refused), "timeouts", json_u64(k.timeouts));
+    put_user(row, "user", "id", &from->user);
+    put(row, "locked", json_boolean(from->locked));
+    put(row, "pid", json_integer(api->config.pid));
+    put(row, "version", json_string(CAMELLIA_VERSION));
+    put(row, "node_id", api_hex_json(kad_node_id(api->kad), KAD_ID_SIZE));
+    put(row, "address", api_addr_json(&api->config.address));
+    put(row, "seen_as", api_addr_json(&seen));
+    put(row, "peers", json_integer(k.contacts));
+    put(row, "clock", clock_json(api, now));
+    put(row, "outbox", json_integer(from->outbox));
+    put(row, "store_bytes", json_u64(from->store_bytes));
+    put(row, "uptime_s", json_u64((now.mono_ms - api->config.started_mono_ms) / 1000));
+    put(row, "unread", json_integer(from->unread_count));
+    put(row, "refused", json_u64(from->refused));
+    put(row, "dht", dht_json(&k));
 }
 
-json_t *api_row_json(const struct api *api, struct now now, const struct timeline_row *row)
+json_t *api_row_json(const struct api *api, struct now now, const struct timeline_row *from)
 {
-    switch (row->kind) {
+    json_t *row = row_new();
+
+    switch (from->kind) {
     case TL_ROW_NONE: break;
-    case TL_ROW_ACCOUNT: return row_account(api, row);
-    case TL_ROW_POSTED: return row_posted(row);
-    case TL_ROW_POST: return row_post(row);
-    case TL_ROW_FOLLOW: return row_follow(row);
-    case TL_ROW_USER: return row_user(row);
-    case TL_ROW_PROFILE: return row_profile(row);
-    case TL_ROW_SUGGEST: return row_suggest(row);
-    case TL_ROW_STATUS: return row_status(api, now, row);
-    case TL_ROW_OUTBOX: return row_outbox(row);
-    case TL_ROW_GAP: return row_gap(row);
+    case TL_ROW_ACCOUNT: row_account(api, from, row); break;
+    case TL_ROW_POSTED: row_posted(from, row); break;
+    case TL_ROW_POST: row_post(from, row); break;
+    case TL_ROW_FOLLOW:
+        put_user(row, "user", "id", &from->user);
+        put(row, "following", json_boolean(from->following));
+        put(row, "pending", json_boolean(from->pending));
+        break;
+    case TL_ROW_USER: put_user(row, "user", "id", &from->user); break;
+    case TL_ROW_PROFILE: row_profile(from, row); break;
+    case TL_ROW_SUGGEST:
+        put_user(row, "user", "id", &from->user);
+        put(row, "score", json_real(from->score));
+        put(row, "reason", api_text_json(span_str(from->reason)));
+        break;
+    case TL_ROW_STATUS: row_status(api, now, from, row); break;
+    case TL_ROW_OUTBOX:
+        put(row, "id", json_post_id(from->id));
+        put(row, "seq", json_u64(from->seq));
+        put(row, "received", json_integer(from->received));
+        put(row, "waiting", json_integer(from->waiting));
+        put(row, "next_try_s", json_integer(from->next_try_s));
+        break;
+    case TL_ROW_GAP: row_gap(from, row); break;
     }
-    return NULL;
+    return row;
 }
 
 json_t *api_contact_json(const struct kad_contact *contact, bool with_age)
 {
-    json_t *json = json_pack("{s:i, s:o, s:o}", "v", 1, "node_id", api_hex_json(contact->id, KAD_ID_SIZE),
-                             "address", api_addr_json(&contact->addr));
-    json_object_set_new(json, "rtt_ms", json_integer(contact->rtt_ms));
-    if (with_age) json_object_set_new(json, "age_s", json_integer(contact->age_s));
-    return json;
+    json_t *row = row_new();
+    put(row, "node_id", api_hex_json(contact->id, KAD_ID_SIZE));
+    put(row, "address", api_addr_json(&contact->addr));
+    put(row, "rtt_ms", json_integer(contact->rtt_ms));
+    if (with_age) put(row, "age_s", json_integer(contact->age_s));
+    return row;
 }
 
 json_t *api_hello_json(const struct api *api)
 {
-    return json_pack("{s:i, s:s, s:I, s:b}", "v", 1, "version", CAMELLIA_VERSION, "pid", (json_int_t)api->config.pid,
-                     "locked", timeline_identity(api->timeline) == NULL);
+    json_t *row = row_new();
+    put(row, "version", json_string(CAMELLIA_VERSION));
+    put(row, "pid", json_integer(api->config.pid));
+    put(row, "locked", json_boolean(timeline_identity(api->timeline) == NULL));
+    return row;
 }
 
-/* timeline answers with exit statuses; scripts want the word too. Several errors share a status: the first in the
- * table of core/err.h names it. */
+/* timeline answers with exit statuses; scripts want the word too. Several errors share a status: the first in
+ * the table of core/err.h names it. */
 const char *api_status_word(int status)
 {
     for (int err = -1; err >= CAM_ERR_LAST; err--)

@@ -1,4 +1,5 @@
-/* camelliad: the node. One process for a home; everything of a person's is in the home, nothing on the terminal. */
+/* camelliad: the node. One process for a home; everything of a person's is in the home, nothing on the
+ * terminal. */
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -46,15 +47,30 @@ static const char usage[] =
     "  --foreground        log to stderr, and stay after `camellia logout`: the default\n"
     "  -v                  log more\n";
 
-enum { OPT_HOME = 256, OPT_CONFIG, OPT_LISTEN, OPT_JOIN, OPT_READY_FD, OPT_FOREGROUND, OPT_BACKGROUND, OPT_RESTARTS, OPT_VERSION };
+enum {
+    OPT_HOME = 256,
+    OPT_CONFIG,
+    OPT_LISTEN,
+    OPT_JOIN,
+    OPT_READY_FD,
+    OPT_FOREGROUND,
+    OPT_BACKGROUND,
+    OPT_RESTARTS,
+    OPT_VERSION
+};
 
 static const struct option long_options[] = {
-    { "home", required_argument, NULL, OPT_HOME },           { "config", required_argument, NULL, OPT_CONFIG },
-    { "listen", required_argument, NULL, OPT_LISTEN },       { "join", required_argument, NULL, OPT_JOIN },
-    { "ready-fd", required_argument, NULL, OPT_READY_FD },   { "foreground", no_argument, NULL, OPT_FOREGROUND },
+    { "home", required_argument, NULL, OPT_HOME },
+    { "config", required_argument, NULL, OPT_CONFIG },
+    { "listen", required_argument, NULL, OPT_LISTEN },
+    { "join", required_argument, NULL, OPT_JOIN },
+    { "ready-fd", required_argument, NULL, OPT_READY_FD },
+    { "foreground", no_argument, NULL, OPT_FOREGROUND },
     { "background", no_argument, NULL, OPT_BACKGROUND },
-    { "restarts", required_argument, NULL, OPT_RESTARTS },   { "verbose", no_argument, NULL, 'v' },
-    { "help", no_argument, NULL, 'h' },                      { "version", no_argument, NULL, OPT_VERSION },
+    { "restarts", required_argument, NULL, OPT_RESTARTS },
+    { "verbose", no_argument, NULL, 'v' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, OPT_VERSION },
     { NULL, 0, NULL, 0 },
 };
 
@@ -80,7 +96,8 @@ static int options_parse(int argc, char **argv, struct options *o)
         case 'v': o->verbose = true; break;
         case OPT_JOIN:
             if (o->join_count == CONF_JOIN_MAX || conf_host_parse(optarg, 0, &o->join[o->join_count])) {
-                fprintf(stderr, "camelliad: --join %s: HOST:PORT, at most %d of them\n", optarg, CONF_JOIN_MAX);
+                fprintf(stderr, "camelliad: --join %s: HOST:PORT, at most %d of them\n", optarg,
+                        CONF_JOIN_MAX);
                 return CAM_EUSAGE;
             }
             o->join_count++;
@@ -125,10 +142,10 @@ static void process_resources(void)
     mallopt(M_ARENA_MAX, 1); /* few threads that allocate little: one arena keeps the process small */
 }
 
-/* Which address: the one asked for, else the one in config.ini, else the one it had last, else the default. Only an
- * address that is a mere memory may give way to another port. */
-static int listen_choose(const struct options *o, const struct io_home *home, struct conf *conf, bool *ret_may_move,
-                         char why[HOME_WHY_MAX])
+/* Which address: the one asked for, else the one in config.ini, else the one it had last, else the default.
+ * Only an address that is a mere memory may give way to another port. */
+static int listen_choose(const struct options *o, const struct io_home *home, struct conf *conf,
+                         bool *ret_may_move, char why[HOME_WHY_MAX])
 {
     struct conf defaults;
     struct addr last;
@@ -138,7 +155,8 @@ static int listen_choose(const struct options *o, const struct io_home *home, st
     *ret_may_move = false;
     if (o->listen) {
         if (addr_parse(o->listen, &conf->listen)) {
-            snprintf(why, HOME_WHY_MAX, "--listen %.200s: an address of this machine and a port, like 0.0.0.0:8000", o->listen);
+            snprintf(why, HOME_WHY_MAX,
+                     "--listen %.200s: an address of this machine and a port, like 0.0.0.0:8000", o->listen);
             return CAM_EUSAGE;
         }
     } else if (addr_equal(&conf->listen, &defaults.listen) && has_last) {
@@ -174,9 +192,15 @@ static int start(const struct options *o, struct startup *s, struct io_node **re
         s->log.sink = io_os_log_sink;
         s->log.ctx = &s->file;
     }
-    for (int i = 0; i < s->conf.note_count; i++) log_write(&s->log, LOG_WARN, io_os_now().wall_ms, "config", "%s", s->conf.notes[i]);
-    s->config = (struct io_node_config){ .home = &s->home, .conf = &s->conf, .join = o->join, .join_count = o->join_count,
-                                         .may_move = may_move, .stays = !o->background, .log = &s->log };
+    for (int i = 0; i < s->conf.note_count; i++)
+        log_write(&s->log, LOG_WARN, io_os_now().wall_ms, "config", "%s", s->conf.notes[i]);
+    s->config = (struct io_node_config){ .home = &s->home,
+                                         .conf = &s->conf,
+                                         .join = o->join,
+                                         .join_count = o->join_count,
+                                         .may_move = may_move,
+                                         .stays = !o->background,
+                                         .log = &s->log };
     return io_node_open(&s->config, ret, why);
 }
 
@@ -187,8 +211,8 @@ static void say_ready(const struct options *o, const struct startup *s, const st
 
     addr_text(&at, text);
     snprintf(line, sizeof line, "%s%s", text, io_node_moved(n) ? " (the port it had last is taken)" : "");
-    log_write(&s->log, io_node_moved(n) ? LOG_WARN : LOG_INFO, io_os_now().wall_ms, "node", "ready at %s, version %s, pid %d",
-              line, CAMELLIA_VERSION, (int)getpid());
+    log_write(&s->log, io_node_moved(n) ? LOG_WARN : LOG_INFO, io_os_now().wall_ms, "node",
+              "ready at %s, version %s, pid %d", line, CAMELLIA_VERSION, (int)getpid());
     if (o->ready_fd >= 0) {
         io_proc_ready(o->ready_fd, 0, line);
     } else if (!o->background) {
@@ -197,7 +221,8 @@ static void say_ready(const struct options *o, const struct startup *s, const st
     }
 }
 
-/* The same program again, with a clean view of the disk. It has said that it was ready; it cannot say so twice. */
+/* The same program again, with a clean view of the disk. It has said that it was ready; it cannot say so
+ * twice. */
 static int restart(const struct options *o, uint64_t ran_ms)
 {
     int before = ran_ms > RESTARTS_FORGET_MS ? 0 : o->restarts;
@@ -255,7 +280,8 @@ int main(int argc, char **argv)
     uint64_t began_ms = io_os_now().mono_ms;
     err = io_node_run(n);
     io_node_close(n);
-    log_write(&s.log, err ? LOG_ERROR : LOG_INFO, io_os_now().wall_ms, "node", err ? "the store failed" : "ended");
+    log_write(&s.log, err ? LOG_ERROR : LOG_INFO, io_os_now().wall_ms, "node",
+              err ? "the store failed" : "ended");
     if (s.file.path) io_os_log_close(&s.file);
     return err ? err_status(restart(&o, io_os_now().mono_ms - began_ms)) : 0;
 }

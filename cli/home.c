@@ -23,8 +23,9 @@ int home_open(const char *dir, struct io_home *ret, char ret_why[HOME_WHY_MAX])
     errno = 0;
     err = io_home_make(&home);
     if (err) {
-        snprintf(ret_why, HOME_WHY_MAX, "cannot use %s (%s): it must be yours and writable; another place: --home DIR",
-                 home.dir, errno ? strerror(errno) : "its run folder is open to others");
+        snprintf(ret_why, HOME_WHY_MAX,
+                 "cannot use %s (%s): it must be yours and writable; another place: --home DIR", home.dir,
+                 errno ? strerror(errno) : "its run folder is open to others");
         return err;
     }
     *ret = home;
@@ -45,7 +46,8 @@ int home_config(const struct io_home *home, const char *path, struct conf *ret, 
         return 0;
     }
     if (err == CAM_ETOOBIG) {
-        snprintf(ret_why, HOME_WHY_MAX, "%s: larger than %d bytes, that is no config.ini", file, CONF_SIZE_MAX);
+        snprintf(ret_why, HOME_WHY_MAX, "%s: larger than %d bytes, that is no config.ini", file,
+                 CONF_SIZE_MAX);
         return CAM_ECONF;
     }
     if (err) {
@@ -63,7 +65,8 @@ int home_node(const struct io_home *home, pid_t *ret_pid)
     return io_os_lock_holder(home->lock, ret_pid) ? CAM_ENONODE : 0;
 }
 
-int home_transport(const struct io_home *home, const struct rng *rng, struct transport *ret, char ret_why[HOME_WHY_MAX])
+int home_transport(const struct io_home *home, const struct rng *rng, struct transport *ret,
+                   char ret_why[HOME_WHY_MAX])
 {
     const char *path = home->transport;
     uint8_t made[KEYFILE_TRANSPORT_SIZE], *data;
@@ -77,7 +80,8 @@ int home_transport(const struct io_home *home, const struct rng *rng, struct tra
         err = io_os_write_atomic(path, made, sizeof made, 0600);
         explicit_bzero(made, sizeof made);
         if (err) {
-            snprintf(ret_why, HOME_WHY_MAX, "cannot write %s: %s", path, errno ? strerror(errno) : err_text(err));
+            snprintf(ret_why, HOME_WHY_MAX, "cannot write %s: %s", path,
+                     errno ? strerror(errno) : err_text(err));
             transport_clear(ret);
         }
         return err;
@@ -94,8 +98,8 @@ int home_transport(const struct io_home *home, const struct rng *rng, struct tra
         free(data);
     }
     if (err == CAM_EFORMAT)
-        snprintf(ret_why, HOME_WHY_MAX, "%s is damaged: move it away, the node makes a new one and tells its followers",
-                 path);
+        snprintf(ret_why, HOME_WHY_MAX,
+                 "%s is damaged: move it away, the node makes a new one and tells its followers", path);
     else if (err)
         snprintf(ret_why, HOME_WHY_MAX, "cannot read %s: %s", path, errno ? strerror(errno) : err_text(err));
     return err;

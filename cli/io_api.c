@@ -19,7 +19,7 @@
 /* Replies a client may leave unread before it is dropped; a list of all followers may be long. */
 #define API_SEND_QUEUE 100000
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 static void free_wiped(void *p)
 {
@@ -48,7 +48,10 @@ static void endpoint_of(const struct io_home *home, char ret[API_ENDPOINT_SIZE])
     snprintf(ret, API_ENDPOINT_SIZE, "ipc://%s", home->socket);
 }
 
-static bool set_int(void *socket, int option, int value) { return zmq_setsockopt(socket, option, &value, sizeof value) == 0; }
+static bool set_int(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
 
 static bool set_message_max(void *socket)
 {
@@ -56,7 +59,7 @@ static bool set_message_max(void *socket)
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max, sizeof max) == 0;
 }
 
-/* ---- client ------------------------------------------------------------------------------------------------ */
+/* ---- client ----------------------------------------------------------------------------------------- */
 
 struct io_api_client {
     struct io_home home;
@@ -83,8 +86,8 @@ int io_api_connect(const struct io_home *home, struct io_api_client **ret)
     endpoint_of(home, endpoint);
     c->ctx = zmq_ctx_new();
     if (c->ctx) c->socket = zmq_socket(c->ctx, ZMQ_DEALER);
-    /* The queues are unbounded because a client that sends a long file of posts, or reads a long list, is alone
-     * with its node; the node's side has the limits. */
+    /* The queues are unbounded because a client that sends a long file of posts, or reads a long list, is
+     * alone with its node; the node's side has the limits. */
     if (!c->socket || !set_int(c->socket, ZMQ_LINGER, 0) || !set_int(c->socket, ZMQ_SNDHWM, 0) ||
         !set_int(c->socket, ZMQ_RCVHWM, 0) || !set_int(c->socket, ZMQ_RECONNECT_IVL, 20) ||
         !set_message_max(c->socket) || zmq_connect(c->socket, endpoint)) {
@@ -216,7 +219,7 @@ int io_api_call(struct io_api_client *c, json_t *request, int timeout_ms,
     return err;
 }
 
-/* ---- node -------------------------------------------------------------------------------------------------- */
+/* ---- node ------------------------------------------------------------------------------------------- */
 
 struct io_api_server {
     void *socket;
@@ -226,7 +229,8 @@ struct io_api_server {
     char path[IO_HOME_PATH_SIZE];
 };
 
-int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server **ret, char ret_why[HOME_WHY_MAX])
+int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server **ret,
+                char ret_why[HOME_WHY_MAX])
 {
     char endpoint[API_ENDPOINT_SIZE];
     struct io_api_server *s = calloc(1, sizeof *s);
@@ -243,9 +247,9 @@ int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server 
     s->socket = zmq_socket(zmq_ctx, ZMQ_ROUTER);
     mode_t mask = umask(0077); /* the folder is 0700 too */
     bool bound = s->socket && set_int(s->socket, ZMQ_LINGER, API_LINGER_MS) &&
-                 set_int(s->socket, ZMQ_ROUTER_MANDATORY, 1) && set_int(s->socket, ZMQ_SNDHWM, API_SEND_QUEUE) &&
-                 set_message_max(s->socket) && zmq_bind(s->socket, endpoint) == 0 &&
-                 zmq_getsockopt(s->socket, ZMQ_FD, &s->fd, &size) == 0;
+                 set_int(s->socket, ZMQ_ROUTER_MANDATORY, 1) &&
+                 set_int(s->socket, ZMQ_SNDHWM, API_SEND_QUEUE) && set_message_max(s->socket) &&
+                 zmq_bind(s->socket, endpoint) == 0 && zmq_getsockopt(s->socket, ZMQ_FD, &s->fd, &size) == 0;
     int code = zmq_errno();
     umask(mask);
     if (!bound) {
@@ -267,8 +271,8 @@ void io_api_unbind(struct io_api_server *s)
 
 int io_api_server_fd(const struct io_api_server *s) { return s->fd; }
 
-/* A message is the routing id, perhaps an empty delimiter (from a REQ), and one frame of JSON; anything else, and
- * whoever chose a routing id of his own, is skipped. */
+/* A message is the routing id, perhaps an empty delimiter (from a REQ), and one frame of JSON; anything else,
+ * and whoever chose a routing id of his own, is skipped. */
 bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret_text, size_t *ret_size)
 {
     for (;;) {
@@ -291,8 +295,8 @@ bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret
         for (int frames = 0; rest; frames++) {
             message_wipe(&s->in);
             zmq_msg_init(&s->in);
-            if (zmq_msg_recv(&s->in, s->socket, ZMQ_DONTWAIT) < 0) { /* frames of one message arrive together */
-                good = false;
+            if (zmq_msg_recv(&s->in, s->socket, ZMQ_DONTWAIT) < 0) {
+                good = false; /* cannot be: the frames of one message arrive together */
                 break;
             }
             rest = zmq_msg_more(&s->in);

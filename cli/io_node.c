@@ -46,7 +46,7 @@ struct io_node {
     struct node *node;
 };
 
-/* ---- the table of functions for node_turn -------------------------------------------------------------------- */
+/* ---- the table of functions for node_turn ----------------------------------------------------------- */
 
 static bool udp_next(void *ctx, struct addr *ret_from, struct span *ret_data)
 {
@@ -68,7 +68,8 @@ static void udp_send(void *ctx, const struct addr *to, struct span data)
 {
     struct io_node *n = ctx;
     for (int i = 0; i < NODE_SOCKETS; i++)
-        if (n->udp_open[i] && n->udp[i].addr.family == to->family) io_udp_send(&n->udp[i], n->batch, to, data.data, data.size);
+        if (n->udp_open[i] && n->udp[i].addr.family == to->family)
+            io_udp_send(&n->udp[i], n->batch, to, data.data, data.size);
 }
 
 static bool link_next(void *ctx, struct link_event *ret_event)
@@ -117,7 +118,7 @@ static bool admits(void *ctx, const uint8_t key[LINK_KEY_SIZE])
     return node_admits(n->node, key);
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------------------ */
+/* ---- sockets ---------------------------------------------------------------------------------------- */
 
 static void sockets_close(struct io_node *n, int tcp_bound)
 {
@@ -166,7 +167,8 @@ static int sockets_find(struct io_node *n, char ret_why[HOME_WHY_MAX])
 
     if (err && port && !n->config->may_move) {
         size_t used = strlen(ret_why);
-        snprintf(ret_why + used, HOME_WHY_MAX - used, "; another port: --listen HOST:PORT, 0 picks a free one");
+        snprintf(ret_why + used, HOME_WHY_MAX - used,
+                 "; another port: --listen HOST:PORT, 0 picks a free one");
         return err;
     }
     n->moved = err && port;
@@ -204,7 +206,7 @@ static int watch_all(struct io_node *n)
     return err;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------------------------- */
 
 static struct now clocks(const struct io_node *n)
 {
@@ -221,7 +223,8 @@ static int lock_home(struct io_node *n, char ret_why[HOME_WHY_MAX])
 
     if (err == CAM_EAGAIN) {
         io_os_lock_holder(home->lock, &pid);
-        snprintf(ret_why, HOME_WHY_MAX, "a node runs in %s already (pid %d): camellia status", home->dir, (int)pid);
+        snprintf(ret_why, HOME_WHY_MAX, "a node runs in %s already (pid %d): camellia status", home->dir,
+                 (int)pid);
     } else if (err) {
         snprintf(ret_why, HOME_WHY_MAX, "cannot lock %s: %s", home->lock, strerror(errno));
     }
@@ -250,7 +253,8 @@ static int open_helpers(struct io_node *n, struct now now)
     int err = io_resolve_open(&n->resolve);
 
     if (!err && conf->sntp_count) err = io_sntp_new(conf->sntp, conf->sntp_count, NULL, now, &n->sntp);
-    for (int i = 0; !err && i < conf->join_count; i++) err = io_resolve_add(n->resolve, &conf->join[i], now.mono_ms);
+    for (int i = 0; !err && i < conf->join_count; i++)
+        err = io_resolve_add(n->resolve, &conf->join[i], now.mono_ms);
     for (int i = 0; !err && i < n->config->join_count; i++)
         err = io_resolve_add(n->resolve, &n->config->join[i], now.mono_ms);
     return err;
@@ -260,9 +264,13 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
 {
     const struct conf *conf = n->config->conf;
     struct node_config config = {
-        .kad = { .network = conf->network, .read_only = conf->read_only, .k = (uint8_t)conf->k,
+        .kad = { .network = conf->network,
+                 .read_only = conf->read_only,
+                 .k = (uint8_t)conf->k,
                  .alpha = (uint8_t)conf->alpha },
-        .timeline = { .listen = n->address, .lifespan_s = conf->lifespan_s, .store_bytes_max = conf->store_max_bytes,
+        .timeline = { .listen = n->address,
+                      .lifespan_s = conf->lifespan_s,
+                      .store_bytes_max = conf->store_max_bytes,
                       .synced_clock_expected = n->sntp != NULL },
         .log = n->config->log,
         .clock = n->sntp ? io_sntp_clock(n->sntp) : NULL,
@@ -279,7 +287,8 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
     n->io = (struct node_io){ n, udp_next, udp_send, link_next, link_send, api_next, api_send, spent, flush };
     int err = node_new(&config, n->store, &n->io, &n->rng, clocks(n), &n->node);
     if (err)
-        snprintf(ret_why, HOME_WHY_MAX, "cannot take up what %s holds: %s", n->config->home->store, err_text(err));
+        snprintf(ret_why, HOME_WHY_MAX, "cannot take up what %s holds: %s", n->config->home->store,
+                 err_text(err));
     else
         io_zmq_admit(n->links, admits, n);
     return err;
@@ -312,8 +321,8 @@ int io_node_open(const struct io_node_config *config, struct io_node **ret, char
     }
     if (home_set_address(config->home, &n->address)) {
         char text[ADDR_TEXT_SIZE];
-        log_write(config->log, LOG_WARN, io_os_now().wall_ms, "node", "%s is not remembered for the next start",
-                  addr_text(&n->address, text));
+        log_write(config->log, LOG_WARN, io_os_now().wall_ms, "node",
+                  "%s is not remembered for the next start", addr_text(&n->address, text));
     }
     *ret = n;
     return 0;
@@ -326,7 +335,8 @@ void io_node_close(struct io_node *n)
 {
     if (!n) return;
     if (n->node && n->api && node_close(n->node, clocks(n)))
-        log_write(n->config->log, LOG_ERROR, io_os_now().wall_ms, "store", "the last turn could not be written");
+        log_write(n->config->log, LOG_ERROR, io_os_now().wall_ms, "store",
+                  "the last turn could not be written");
     if (n->links) io_zmq_admit(n->links, NULL, NULL);
     io_api_unbind(n->api);
     node_free(n->node);
@@ -344,7 +354,7 @@ void io_node_close(struct io_node *n)
     free(n);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------- */
+/* ---- running ---------------------------------------------------------------------------------------- */
 
 /* Without room for requests they wait in their sockets, and their descriptor must not keep us awake. */
 static void watch_api(struct io_node *n, bool wanted)
@@ -400,17 +410,20 @@ static void helpers_turn(struct io_node *n, struct now now)
     while (io_resolve_next(n->resolve, &addr)) {
         char text[ADDR_TEXT_SIZE];
         int err = kad_join(node_kad(n->node), now, &addr);
-        if (err) log_write(n->config->log, LOG_WARN, now.wall_ms, "kad", "cannot join %s: %s", addr_text(&addr, text), err_text(err));
+        if (err)
+            log_write(n->config->log, LOG_WARN, now.wall_ms, "kad", "cannot join %s: %s",
+                      addr_text(&addr, text), err_text(err));
     }
 }
 
-/* A full disk heals when someone makes room, and the store has rolled back cleanly; anything else it cannot be
- * trusted with, and only a new process gets a clean view of the file (after a failed fsync the kernel may hold
- * pages as clean that never reached the disk). */
+/* A full disk heals when someone makes room, and the store has rolled back cleanly; anything else it cannot
+ * be trusted with, and only a new process gets a clean view of the file (after a failed fsync the kernel may
+ * hold pages as clean that never reached the disk). */
 static bool disk_is_full(const struct io_node *n)
 {
     struct statvfs fs;
-    return statvfs(n->config->home->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < IO_NODE_DISK_MIN_BYTES;
+    return statvfs(n->config->home->dir, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < IO_NODE_DISK_MIN_BYTES;
 }
 
 int io_node_run(struct io_node *n)
@@ -422,7 +435,8 @@ int io_node_run(struct io_node *n)
         helpers_turn(n, now);
         int err = node_turn(n->node, now);
         if (err && !disk_is_full(n)) return err;
-        if (err) poll(NULL, 0, NODE_FAILED_WAIT_MS); /* not to write the same in vain a thousand times a second */
+        if (err)
+            poll(NULL, 0, NODE_FAILED_WAIT_MS); /* not to write the same in vain a thousand times a second */
         if (n->stop || node_stopping(n->node)) return 0;
         wait_for_something(n);
     }

@@ -1,7 +1,7 @@
-/* A node on real sockets, clocks and disk: opens everything that node_turn() needs in the right order, and runs it.
+/* A node on real sockets, clocks and disk: opens all that node_turn() needs, in the right order, and runs it.
  *
- * Order of opening: lock, store, keys, links (ZAP proven before the bind), sockets, what the store holds, and the
- * local API last, so that whoever reaches it reaches a node that is ready. Closing goes the other way.
+ * Order of opening: lock, store, keys, links (ZAP proven before the bind), sockets, what the store holds, and
+ * the local API last, so that whoever reaches it reaches a node that is ready. Closing goes the other way.
  *
  *     struct io_node *n; char why[HOME_WHY_MAX];
  *     if ((err = io_node_open(&config, &n, why))) return err;
@@ -29,12 +29,12 @@ struct io_node_config { /* all borrowed, and needed until io_node_close */
     const struct log *log;
 };
 
-/* CAM_EAGAIN: another node runs in this home. CAM_ESYS: port occupied, ... CAM_EIO, CAM_EFORMAT: a file of the
- * home. ret_why says what and what to do. */
+/* CAM_EAGAIN: another node runs in this home. CAM_ESYS: port occupied, ... CAM_EIO, CAM_EFORMAT: a file of
+ * the home. ret_why says what and what to do. */
 int io_node_open(const struct io_node_config *config, struct io_node **ret, char ret_why[HOME_WHY_MAX]);
 struct addr io_node_address(const struct io_node *n); /* as bound */
 bool io_node_moved(const struct io_node *n);          /* it is another than wanted */
-/* Until SIGTERM, SIGINT, `stop` or `logout`: 0. CAM_EIO when the store failed and the process should start again. */
+/* Until a signal, `stop` or `logout`: 0. CAM_EIO: the store failed and the process should start again. */
 int io_node_run(struct io_node *n);
 void io_node_close(struct io_node *n);
 

@@ -1,5 +1,6 @@
-/* Host names to addresses in helper threads, so that the loop never waits for a resolver. Numeric addresses take no
- * thread. Answers come through a pipe; a name that fails is tried again, at longer and longer intervals.
+/* Host names to addresses in helper threads, so that the loop never waits for a resolver. Numeric addresses
+ * take no thread. Answers come through a pipe; a name that fails is tried again, at longer and longer
+ * intervals.
  *
  *     io_resolve_open(&r);  io_resolve_add(r, &host, now.mono_ms);
  *     loop: when io_resolve_fd(r) is readable or its deadline has come:

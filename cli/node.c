@@ -16,7 +16,7 @@ struct node {
     bool busy;
 };
 
-/* ---- the turn, in the order of the design ------------------------------------------------------------------- */
+/* ---- the turn, in the order of the design ----------------------------------------------------------- */
 
 /* One bounded batch of each kind. True when any of them may have more. */
 static bool read_round(struct node *n, struct now now)
@@ -31,8 +31,10 @@ static bool read_round(struct node *n, struct now now)
     /* What a stranger's datagram or message is refused for is counted where it is refused. */
     for (; udp < NODE_BATCH_MAX && io->udp_next(io->ctx, &from, &data); udp++)
         kad_recv(n->kad, now, &from, data.data, data.size);
-    for (; links < NODE_BATCH_MAX && io->link_next(io->ctx, &event); links++) timeline_recv(n->timeline, now, &event);
-    for (; requests < NODE_BATCH_MAX && api_has_room(n->api) && io->api_next(io->ctx, &client, &data); requests++)
+    for (; links < NODE_BATCH_MAX && io->link_next(io->ctx, &event); links++)
+        timeline_recv(n->timeline, now, &event);
+    for (; requests < NODE_BATCH_MAX && api_has_room(n->api) && io->api_next(io->ctx, &client, &data);
+         requests++)
         api_request(n->api, now, client, data);
     return udp == NODE_BATCH_MAX || links == NODE_BATCH_MAX || requests == NODE_BATCH_MAX;
 }
@@ -52,7 +54,8 @@ static int send_datagrams(struct node *n)
 {
     struct kad_datagram out;
     int count = 0;
-    for (; kad_next_out(n->kad, &out); count++) n->io->udp_send(n->io->ctx, &out.to, span(out.data, out.size));
+    for (; kad_next_out(n->kad, &out); count++)
+        n->io->udp_send(n->io->ctx, &out.to, span(out.data, out.size));
     return count;
 }
 
@@ -77,7 +80,8 @@ static int load_record(void *ctx, struct span key, struct span value)
 {
     struct load_args *a = ctx;
     if (kad_load(a->kad, a->now, key, value))
-        log_write(a->log, LOG_WARN, a->now.wall_ms, "kad", "a saved record of %zu bytes is damaged and was left out", value.size);
+        log_write(a->log, LOG_WARN, a->now.wall_ms, "kad",
+                  "a saved record of %zu bytes is damaged and was left out", value.size);
     return 0;
 }
 
@@ -104,7 +108,9 @@ static int commit(struct node *n)
 static void read_back(struct node *n, struct now now)
 {
     kad_reset_store(n->kad, now);
-    if (load_records(n, now)) log_write(n->config.log, LOG_ERROR, now.wall_ms, "store", "the network's records cannot be read back");
+    if (load_records(n, now))
+        log_write(n->config.log, LOG_ERROR, now.wall_ms, "store",
+                  "the network's records cannot be read back");
 }
 
 static void answer(struct node *n, struct now now)
@@ -138,7 +144,8 @@ int node_turn(struct node *n, struct now now)
 
     int err = commit(n);
     if (err) {
-        log_write(n->config.log, LOG_ERROR, now.wall_ms, "store", "a turn could not be written: %s", err_text(err));
+        log_write(n->config.log, LOG_ERROR, now.wall_ms, "store", "a turn could not be written: %s",
+                  err_text(err));
         read_back(n, now);
     }
     timeline_committed(n->timeline, now, err);
@@ -157,17 +164,18 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 uint64_t node_deadline_ms(const struct node *n)
 {
-    return earlier(api_deadline_ms(n->api), earlier(kad_deadline_ms(n->kad), timeline_deadline_ms(n->timeline)));
+    return earlier(api_deadline_ms(n->api),
+                   earlier(kad_deadline_ms(n->kad), timeline_deadline_ms(n->timeline)));
 }
 
 bool node_busy(const struct node *n) { return n->busy; }
 bool node_has_room(const struct node *n) { return api_has_room(n->api); }
 bool node_stopping(const struct node *n) { return api_stopping(n->api); }
 
-/* ---- life -------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------- */
 
-int node_new(const struct node_config *config, struct store *store, const struct node_io *io, const struct rng *rng,
-             struct now now, struct node **ret)
+int node_new(const struct node_config *config, struct store *store, const struct node_io *io,
+             const struct rng *rng, struct now now, struct node **ret)
 {
     struct api_config api = { config->pid, config->address, config->clock, now.mono_ms, config->stays };
     struct node *n = calloc(1, sizeof *n);
@@ -183,7 +191,8 @@ int node_new(const struct node_config *config, struct store *store, const struct
     if (err) goto fail;
     n->timeline = timeline_new(&config->timeline, n->kad, store, rng, now);
     if (!n->timeline) {
-        err = CAM_EFORMAT; /* no memory, or the store is damaged: the latter is what a person can do something about */
+        err = CAM_EFORMAT; /* no memory, or the store is damaged: the latter is what a person can do something
+                              about */
         goto fail;
     }
     err = CAM_ESYS;
@@ -220,7 +229,10 @@ int node_close(struct node *n, struct now now)
 
 struct kad *node_kad(struct node *n) { return n->kad; }
 struct timeline *node_timeline(struct node *n) { return n->timeline; }
-bool node_admits(const struct node *n, const uint8_t transport_key[LINK_KEY_SIZE]) { return timeline_admits(n->timeline, transport_key); }
+bool node_admits(const struct node *n, const uint8_t transport_key[LINK_KEY_SIZE])
+{
+    return timeline_admits(n->timeline, transport_key);
+}
 
 void node_check(const struct node *n)
 {

@@ -1,9 +1,10 @@
-/* A node: kad, timeline, store and local API, and the one loop that joins them. Everything outside comes in through
- * a table of functions, so camelliad (sockets, real clocks) and the simulator (queues, virtual time) run the same
- * node_turn(); nothing in here asks a clock or touches a socket.
+/* A node: kad, timeline, store and local API, and the one loop that joins them. Everything outside comes in
+ * through a table of functions, so camelliad (sockets, real clocks) and the simulator (queues, virtual time)
+ * run the same node_turn(); nothing in here asks a clock or touches a socket.
  *
- * Invariants: what promises "stored" (acknowledgements, answers to the local user, the first send of our own posts)
- * leaves only after the commit of the turn that wrote it; a turn is bounded; nothing in a turn blocks but the commit.
+ * Invariants: what promises "stored" (acknowledgements, answers to the local user, the first send of our own
+ * posts) leaves only after the commit of the turn that wrote it; a turn is bounded; nothing in a turn blocks
+ * but the commit.
  *
  *     struct node *n;
  *     if ((err = node_new(&config, store, &io, &rng, now, &n))) return err;
@@ -51,16 +52,16 @@ struct node_config {
 
 struct node;
 
-/* Takes up what the store holds. `store`, `io` and `rng` are borrowed and outlive the node. CAM_ESYS no memory,
- * CAM_EIO or CAM_EFORMAT: the store cannot be read. */
-int node_new(const struct node_config *config, struct store *store, const struct node_io *io, const struct rng *rng,
-             struct now now, struct node **ret);
+/* Takes up what the store holds. `store`, `io` and `rng` are borrowed and outlive the node. CAM_ESYS no
+ * memory, CAM_EIO or CAM_EFORMAT: the store cannot be read. */
+int node_new(const struct node_config *config, struct store *store, const struct node_io *io,
+             const struct rng *rng, struct now now, struct node **ret);
 void node_free(struct node *n);
 
-/* One turn. 0, or CAM_EIO when the commit failed: callers were told, memory was read back, and the process had
- * better start again. */
+/* One turn. 0, or CAM_EIO when the commit failed: callers were told, memory was read back, and the process
+ * had better start again. */
 int node_turn(struct node *n, struct now now);
-uint64_t node_deadline_ms(const struct node *n); /* mono_ms of the next turn that is needed whatever arrives */
+uint64_t node_deadline_ms(const struct node *n); /* mono_ms of the next turn, whatever arrives until then */
 bool node_busy(const struct node *n);            /* the last turn left something unread: do not wait */
 bool node_has_room(const struct node *n);        /* takes requests; without room they wait in their sockets */
 bool node_stopping(const struct node *n);        /* someone asked it to end, and was answered */

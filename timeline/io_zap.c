@@ -13,8 +13,8 @@
 #define ZAP_FRAMES_MAX 16
 #define ZAP_WAYS 4        /* places an address may take in the table */
 
-/* Handshakes of one address, as a bucket that fills with time. A stranger who sends from many addresses pushes
- * out the ones that were quiet longest, which by then have a full bucket again. */
+/* Handshakes of one address, as a bucket that fills with time. A stranger who sends from many addresses
+ * pushes out the ones that were quiet longest, which by then have a full bucket again. */
 struct zap_bucket {
     uint8_t ip[16];
     uint8_t family; /* 0: free */
@@ -66,7 +66,7 @@ void io_zap_admit(struct io_zap *zap, bool (*admits)(void *ctx, const uint8_t ke
 int io_zap_fd(const struct io_zap *zap) { return zap->fd; }
 void io_zap_counters(const struct io_zap *zap, struct io_zap_counters *ret) { *ret = zap->count; }
 
-/* ---- the rate of handshakes -------------------------------------------------------------------------------- */
+/* ---- the rate of handshakes ------------------------------------------------------------------------- */
 
 /* libzmq gives the peer's address as text without a port; IPv4 may come dressed as IPv6. */
 static bool zap_address(const char *text, struct addr *ret)
@@ -90,11 +90,13 @@ static bool zap_address(const char *text, struct addr *ret)
     return true;
 }
 
-static struct zap_bucket *zap_bucket_of(struct io_zap *zap, const struct addr *who, uint32_t full, uint64_t mono_ms)
+static struct zap_bucket *zap_bucket_of(struct io_zap *zap, const struct addr *who, uint32_t full,
+                                        uint64_t mono_ms)
 {
     uint32_t hash = 2166136261u; /* FNV-1a; a collision costs only a shared bucket's place */
     for (size_t i = 0; i < sizeof who->ip; i++) hash = (hash ^ who->ip[i]) * 16777619u;
-    struct zap_bucket *way = &zap->buckets[hash % (IO_ZAP_ADDRESSES_MAX / ZAP_WAYS) * ZAP_WAYS], *oldest = way;
+    struct zap_bucket *way = &zap->buckets[hash % (IO_ZAP_ADDRESSES_MAX / ZAP_WAYS) * ZAP_WAYS],
+                      *oldest = way;
     for (int i = 0; i < ZAP_WAYS; i++) {
         if (way[i].family == who->family && memcmp(way[i].ip, who->ip, sizeof who->ip) == 0) return &way[i];
         if (way[i].family == 0 || way[i].at_ms < oldest->at_ms) oldest = &way[i];
@@ -123,14 +125,14 @@ static bool zap_within_rate(struct io_zap *zap, const char *address)
     return true;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------------------- */
+/* ---- requests --------------------------------------------------------------------------------------- */
 
-/* RFC 27's request, as the ROUTER sees it, one frame each:
- *     routing id | "" | "1.0" | request id | domain | address | identity | mechanism | credentials (32: the key)
- * and the reply:
- *     routing id | "" | "1.0" | request id | "200" or "400" or "300" | text | user id | metadata (none)        */
-enum { ZAP_ROUTE, ZAP_EMPTY, ZAP_VERSION, ZAP_REQUEST, ZAP_DOMAIN, ZAP_ADDRESS, ZAP_IDENTITY, ZAP_MECHANISM, ZAP_KEY,
-       ZAP_FRAMES };
+/* RFC 27, one frame each, as the ROUTER sees them.
+ *     request: routing id | "" | "1.0" | request id | domain | address | identity | mechanism | the key (32)
+ *     reply:   routing id | "" | "1.0" | request id | "200" or "400" or "300" | text | user id | metadata
+ */
+enum { ZAP_ROUTE, ZAP_EMPTY, ZAP_VERSION, ZAP_REQUEST, ZAP_DOMAIN, ZAP_ADDRESS, ZAP_IDENTITY, ZAP_MECHANISM,
+       ZAP_KEY, ZAP_FRAMES };
 
 struct zap_request {
     zmq_msg_t frame[ZAP_FRAMES];
@@ -228,15 +230,17 @@ bool io_zap_turn(struct io_zap *zap, uint64_t mono_ms)
     return zap_serve(zap, ZAP_TURN_MAX) == ZAP_TURN_MAX;
 }
 
-/* ---- the probe --------------------------------------------------------------------------------------------- */
+/* ---- the probe -------------------------------------------------------------------------------------- */
 
 struct zap_pair { char pk[41], sk[41]; };
 
-static void *zap_probe_client(void *zmq_ctx, const char *endpoint, const char *server_pk, const struct zap_pair *keys)
+static void *zap_probe_client(void *zmq_ctx, const char *endpoint, const char *server_pk,
+                              const struct zap_pair *keys)
 {
     const int zero = 0, one = 1;
     void *s = zmq_socket(zmq_ctx, ZMQ_PUSH);
-    if (s && (zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof zero) || zmq_setsockopt(s, ZMQ_IMMEDIATE, &one, sizeof one) ||
+    if (s && (zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof zero) ||
+              zmq_setsockopt(s, ZMQ_IMMEDIATE, &one, sizeof one) ||
               zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, server_pk, 41) ||
               zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, keys->pk, 41) ||
               zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, keys->sk, 41) || zmq_connect(s, endpoint))) {
@@ -246,9 +250,9 @@ static void *zap_probe_client(void *zmq_ctx, const char *endpoint, const char *s
     return s;
 }
 
-/* libzmq lets everybody in when it finds no handler; a wrong build or option would not be noticed until a stranger
- * is inside. So try it: first a key that must be refused, and when the handler has said so, one that must get in. By
- * the time the second is in, the first has had its chance. */
+/* libzmq lets everybody in when it finds no handler; a wrong build or option would not be noticed until a
+ * stranger is inside. So try it: first a key that must be refused, and when the handler has said so, one that
+ * must get in. By the time the second is in, the first has had its chance. */
 int io_zap_probe(struct io_zap *zap, void *zmq_ctx)
 {
     const int zero = 0, one = 1;

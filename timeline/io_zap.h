@@ -1,8 +1,9 @@
-/* Who may open a link to us: the ZAP handler (ZeroMQ RFC 27) that libzmq's I/O thread asks in every CURVE handshake.
- * It is a ROUTER on inproc://zeromq.zap.01, served by the loop itself, so that the question can be put to timeline.
+/* Who may open a link to us: the ZAP handler (ZeroMQ RFC 27) that libzmq's I/O thread asks in every CURVE
+ * handshake. It is a ROUTER on inproc://zeromq.zap.01, served by the loop itself, so that the question can be
+ * put to timeline.
  *
- * Cheapest check first: mechanism and sizes, then a bucket of handshakes by address, then the caller's answer about
- * the key. The proven key becomes the "User-Id" of every message of that connection.
+ * Cheapest check first: mechanism and sizes, then a bucket of handshakes by address, then the caller's answer
+ * about the key. The proven key becomes the "User-Id" of every message of that connection.
  *
  *     io_zap_open(zmq_ctx, &zap);            // before any CURVE server binds
  *     io_zap_probe(zap, zmq_ctx, mono_ms)    // 0: a refused key stays out, an admitted one comes in
@@ -22,7 +23,7 @@
 #define IO_ZAP_ADDRESSES_MAX 1024                /* addresses whose handshakes are counted */
 #define IO_ZAP_BURST 40                          /* handshakes at once from one address (v6: /64) ... */
 #define IO_ZAP_PER_S 4                           /* ... and in a second after that */
-#define IO_ZAP_LOCAL_FACTOR 25                   /* loopback and private ranges: many nodes share an address */
+#define IO_ZAP_LOCAL_FACTOR 25                   /* loopback, private: many nodes share an address */
 
 struct io_zap;
 

@@ -20,7 +20,7 @@
 #define ZEPOLL_ZAP UINT32_MAX
 #define ZLINGER_MS 200
 #define ZPUSH_INCOMING_MAX 4096 /* a PUSH receives nothing but libzmq's own commands */
-#define ZCURVE_OVERHEAD 33  /* MAXMSGSIZE counts the box: "\x07MESSAGE", nonce, authenticator, flags (RFC 26) */
+#define ZCURVE_OVERHEAD 33 /* MAXMSGSIZE counts the box too: its name, nonce, flags, authenticator (RFC 26) */
 /* Closed sockets stay with libzmq's reaper for a moment; the rest is PULL, ZAP, the API and the probe's. */
 #define ZSOCKETS_MAX (LINK_OPEN_MAX * 2)
 
@@ -81,10 +81,11 @@ static void why_set(char ret[IO_ZMQ_WHY_MAX], const char *what, const char *wher
     snprintf(ret, IO_ZMQ_WHY_MAX, "%s%s: %s", what, where, zmq_strerror(code));
 }
 
-/* ---- events for the loop ----------------------------------------------------------------------------------- */
+/* ---- events for the loop ---------------------------------------------------------------------------- */
 
 /* Takes the parcel. An UNSENT that finds no place is dropped: links may lose without a word. */
-static void event_push(struct io_zmq *z, enum link_event_kind kind, const struct link_dest *dest, struct zparcel parcel)
+static void event_push(struct io_zmq *z, enum link_event_kind kind, const struct link_dest *dest,
+                       struct zparcel parcel)
 {
     if (z->events_count == z->events_cap) {
         size_t cap = z->events_cap ? z->events_cap * 2 : 64;
@@ -94,7 +95,8 @@ static void event_push(struct io_zmq *z, enum link_event_kind kind, const struct
             free(parcel.data);
             return;
         }
-        for (size_t i = 0; i < z->events_count; i++) bigger[i] = z->events[(z->events_at + i) % z->events_cap];
+        for (size_t i = 0; i < z->events_count; i++)
+            bigger[i] = z->events[(z->events_at + i) % z->events_cap];
         free(z->events);
         z->events = bigger;
         z->events_cap = cap;
@@ -120,7 +122,7 @@ static void event_unsent(struct io_zmq *z, const struct link_dest *dest, struct 
     event_push(z, LINK_UNSENT, dest, parcel);
 }
 
-/* ---- the cache of links ------------------------------------------------------------------------------------ */
+/* ---- the cache of links ----------------------------------------------------------------------------- */
 
 static int *link_slot(struct io_zmq *z, const struct link_dest *dest)
 {
@@ -148,7 +150,7 @@ static void link_wake_at(struct io_zmq *z, uint64_t at_ms)
     if (at_ms < z->timer_ms) z->timer_ms = at_ms;
 }
 
-/* Gives back what is parked, says DOWN and closes. What libzmq still holds vanishes, as the contract allows. */
+/* Gives back what is parked, says DOWN and closes. What libzmq still holds vanishes, as links may. */
 static void link_close(struct io_zmq *z, struct zlink *l)
 {
     int index = (int)(l - z->links), *at = link_slot(z, &l->dest);
@@ -173,7 +175,10 @@ static void link_close(struct io_zmq *z, struct zlink *l)
     z->open_count--;
 }
 
-static bool set_int(void *socket, int option, int value) { return zmq_setsockopt(socket, option, &value, sizeof value) == 0; }
+static bool set_int(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
 
 static void endpoint_text(const struct addr *addr, char ret[ZMQ_ENDPOINT_SIZE])
 {
@@ -189,12 +194,14 @@ static void *push_open(struct io_zmq *z, const struct link_dest *dest)
 
     if (!s) return NULL; /* out of descriptors, or the reaper is behind */
     endpoint_text(&dest->addr, endpoint);
-    if (set_int(s, ZMQ_LINGER, 0) && set_int(s, ZMQ_IMMEDIATE, 1) && set_int(s, ZMQ_SNDHWM, IO_ZMQ_SEND_QUEUE) &&
-        set_int(s, ZMQ_SNDTIMEO, 0) && set_int(s, ZMQ_IPV6, dest->addr.family == 6) &&
-        set_int(s, ZMQ_HANDSHAKE_IVL, IO_ZMQ_CONNECT_MS) && set_int(s, ZMQ_CONNECT_TIMEOUT, IO_ZMQ_CONNECT_MS) &&
+    if (set_int(s, ZMQ_LINGER, 0) && set_int(s, ZMQ_IMMEDIATE, 1) &&
+        set_int(s, ZMQ_SNDHWM, IO_ZMQ_SEND_QUEUE) && set_int(s, ZMQ_SNDTIMEO, 0) &&
+        set_int(s, ZMQ_IPV6, dest->addr.family == 6) && set_int(s, ZMQ_HANDSHAKE_IVL, IO_ZMQ_CONNECT_MS) &&
+        set_int(s, ZMQ_CONNECT_TIMEOUT, IO_ZMQ_CONNECT_MS) &&
         set_int(s, ZMQ_RECONNECT_IVL, IO_ZMQ_RECONNECT_MS) &&
         set_int(s, ZMQ_RECONNECT_IVL_MAX, 2 * IO_ZMQ_RECONNECT_MS) &&
-        set_int(s, ZMQ_HEARTBEAT_IVL, IO_ZMQ_HEARTBEAT_MS) && set_int(s, ZMQ_HEARTBEAT_TIMEOUT, IO_ZMQ_HEARTBEAT_MS) &&
+        set_int(s, ZMQ_HEARTBEAT_IVL, IO_ZMQ_HEARTBEAT_MS) &&
+        set_int(s, ZMQ_HEARTBEAT_TIMEOUT, IO_ZMQ_HEARTBEAT_MS) &&
         set_int(s, ZMQ_HEARTBEAT_TTL, 3 * IO_ZMQ_HEARTBEAT_MS) &&
         zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &incoming_max, sizeof incoming_max) == 0 &&
         zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, dest->key, LINK_KEY_SIZE) == 0 &&
@@ -210,7 +217,8 @@ static bool link_evict(struct io_zmq *z)
     struct zlink *oldest = NULL;
     for (int i = 0; i < LINK_OPEN_MAX; i++) {
         struct zlink *l = &z->links[i];
-        if (l->state == ZLINK_UP && l->parked_count == 0 && (!oldest || l->last_send_ms < oldest->last_send_ms))
+        if (l->state == ZLINK_UP && l->parked_count == 0 &&
+            (!oldest || l->last_send_ms < oldest->last_send_ms))
             oldest = l;
     }
     if (!oldest) return false;
@@ -250,7 +258,7 @@ static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
     return l;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------------------------------- */
 
 static void link_flush(struct io_zmq *z, struct zlink *l)
 {
@@ -303,7 +311,7 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send)
     link_touch(z, l);
 }
 
-/* ---- up, down, and the passing of time --------------------------------------------------------------------- */
+/* ---- up, down, and the passing of time -------------------------------------------------------------- */
 
 static void link_look(struct io_zmq *z, struct zlink *l)
 {
@@ -392,7 +400,7 @@ bool io_zmq_ready(struct io_zmq *z)
 
 uint64_t io_zmq_deadline_ms(const struct io_zmq *z) { return z->timer_ms; }
 
-/* ---- receiving --------------------------------------------------------------------------------------------- */
+/* ---- receiving -------------------------------------------------------------------------------------- */
 
 bool io_zmq_next(struct io_zmq *z, struct link_event *ret)
 {
@@ -430,7 +438,7 @@ bool io_zmq_next(struct io_zmq *z, struct link_event *ret)
     return false;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------- */
 
 static bool pull_open(struct io_zmq *z)
 {
@@ -449,7 +457,8 @@ static bool pull_open(struct io_zmq *z)
            zmq_setsockopt(z->pull, ZMQ_CURVE_SECRETKEY, z->sk, LINK_KEY_SIZE) == 0 &&
            set_int(z->pull, IO_ZAP_ENFORCE_DOMAIN, 1) &&
            zmq_setsockopt(z->pull, ZMQ_ZAP_DOMAIN, IO_ZAP_DOMAIN, strlen(IO_ZAP_DOMAIN)) == 0 &&
-           zmq_getsockopt(z->pull, ZMQ_FD, &fd, &size) == 0 && epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
+           zmq_getsockopt(z->pull, ZMQ_FD, &fd, &size) == 0 &&
+           epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &ev) == 0;
 }
 
 int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], uint64_t mono_ms,

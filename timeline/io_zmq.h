@@ -1,8 +1,8 @@
 /* Links for real: ZeroMQ PUSH/PULL with CURVE, as timeline/link.h describes them.
  *
- * One PULL takes everything that comes in; what arrives is credited to the transport key that ZAP proved (io_zap.h).
- * One PUSH for each destination, in a cache of LINK_OPEN_MAX: opened by the first send, closed after LINK_IDLE_MS
- * without one, polled by an epoll of its own over the sockets' ZMQ_FDs.
+ * One PULL takes everything that comes in; what arrives is credited to the transport key that ZAP proved
+ * (io_zap.h). One PUSH for each destination, in a cache of LINK_OPEN_MAX: opened by the first send, closed
+ * after IO_ZMQ_IDLE_MS without one, polled by an epoll of its own over the sockets' ZMQ_FDs.
  *
  *                       writable                       not writable, less sent than the queue holds; or
  *     CONNECTING  -------------------->  UP            for STALL_MS whatever was sent; or idle
@@ -10,9 +10,10 @@
  *      | given back as LINK_UNSENT        | to libzmq; when its queue is full they park
  *      '---- CONNECT_MS passed: LINK_UNSENT for each parked one, LINK_DOWN, closed
  *
- * A PUSH with ZMQ_IMMEDIATE is writable exactly while a finished connection has room, which says "up" without a
- * monitor socket for each. libzmq's own reconnecting waits longer than STALL_MS, so a link that is writable again
- * is the same connection and nothing vanished in between; a lost one is closed here and opened by the next send.
+ * A PUSH with ZMQ_IMMEDIATE is writable exactly while a finished connection has room, which says "up" without
+ * a monitor socket for each. libzmq's own reconnecting waits longer than STALL_MS, so a link that is writable
+ * again is the same connection and nothing vanished in between; a lost one is closed here and opened by the
+ * next send.
  *
  *     if ((err = io_zmq_new(pk, sk, mono_ms, &z, why)) || (err = io_zmq_bind(z, &listen, why))) ...
  *     io_zmq_admit(z, ask_timeline, t);
@@ -42,7 +43,7 @@ struct io_zmq_counters {
     uint64_t no_key; /* messages without a proven key: always 0, or something is very wrong */
 };
 
-/* Context, ZAP handler and its proof. Keys are raw CURVE keys, copied. CAM_ESYS with the reason in ret_why. */
+/* Context, ZAP handler and its proof. Keys are raw CURVE keys, copied. CAM_ESYS. */
 int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE], uint64_t mono_ms,
                struct io_zmq **ret, char ret_why[IO_ZMQ_WHY_MAX]);
 /* Closes everything; what was sent last gets a fifth of a second to leave. */
@@ -59,7 +60,7 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send);
 int io_zmq_fd(const struct io_zmq *z);    /* an epoll: readable when there may be something to do */
 bool io_zmq_ready(struct io_zmq *z);      /* something waits that the descriptor will not tell of again */
 uint64_t io_zmq_deadline_ms(const struct io_zmq *z);
-void *io_zmq_context(struct io_zmq *z);   /* libzmq's, for the local API's socket, which closes before this does */
+void *io_zmq_context(struct io_zmq *z);   /* libzmq's, for the local API, which must close before this does */
 void io_zmq_counters(const struct io_zmq *z, struct io_zmq_counters *ret);
 int io_zmq_open_count(const struct io_zmq *z);
 
