@@ -342,11 +342,11 @@ static void insert_range(struct feed *feed, struct feed_range run)
 
 void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n, const struct feed_verdict *v)
 {
-    if (v->forked)
+    if (v && v->forked)
         count_fork(feed, v->fork_seq);
     if (items[0].h.seq > feed->known_seq)
         set_known(feed, &items[0].h, items[0].header.data, items[0].hash);
-    if (v->n_new == 0)
+    if (v && v->n_new == 0)
         return;
 
     size_t last = n - 1;

@@ -119,7 +119,8 @@ void feed_init(struct feed *feed, const uint8_t author[KEY_SIZE], uint16_t devic
  *   CAM_ETOOBIG   more than FEED_RUN_MAX items */
 int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n_items, const struct feed_rules *rules,
                    struct now now, struct feed_verdict *ret_verdict);
-/* Takes up a run that feed_check_run just accepted (returned 0) against this very state. */
+/* Takes up a run that feed_check_run just accepted (returned 0) against this very state. `verdict` is NULL for
+ * a post of our own: signed a moment ago on top of `known`, its item filled in by hand, it needs no check. */
 void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_items,
                     const struct feed_verdict *verdict);
 
