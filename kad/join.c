@@ -1,0 +1,336 @@
+/* Getting in touch: the addresses that the user gave, the contacts remembered from disk, and those that were lost,
+ * asked again and again while nobody answers, and now and then even when others do, so that two halves of a
+ * network that was cut find each other again.
+ *
+ *             kad_join, kad_load, join_lost                  answered
+ *     (none) -----------------------------> waiting <------------------------ asking
+ *                                            |  ^ |    join_tick: ask          ^
+ *                                            |  | +----------------------------+
+ *                    forgotten, unless given |  | join_failed: later, twice as long each time
+ *                    by the user             v  +------------------------------+
+ *
+ *     nobody answers ("alone"): 1 s, 2 s ... 30 s      somebody does: 30 s, 1 min ... JOIN_TRIES_MAX times
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "core/hash.h"
+#include "kad/node.h"
+#include "kad/request.h"
+
+#define JOIN_AGAIN_MIN_MS 1000
+#define JOIN_AGAIN_MAX_MS 30000
+#define JOIN_LOST_MS 30000      /* with other contacts: first try of a lost one after this, then twice as long */
+#define JOIN_TRIES_MAX 8        /* tries after which a lost contact is forgotten */
+#define JOIN_GIVEN_MS 300000    /* with other contacts: an address given by the user is looked at this often */
+#define JOIN_BOOT_MS 50         /* how long the first answer waits for others before the first lookup */
+
+void join_init(struct kad *k)
+{
+    k->join_next_ms = NOW_NEVER;
+    k->boot_ms = NOW_NEVER;
+}
+
+void join_clear(struct kad *k)
+{
+    free(k->known);
+    k->known = NULL;
+    k->n_known = k->cap_known = 0;
+}
+
+static struct node_known *find_known(struct kad *k, const struct addr *addr)
+{
+    for (unsigned i = 0; i < k->n_known; i++)
+        if (addr_equal(&k->known[i].addr, addr))
+            return &k->known[i];
+    return NULL;
+}
+
+static struct node_known *add_known(struct kad *k, const struct addr *addr, uint64_t next_ms)
+{
+    if (k->n_known == k->cap_known) {
+        uint16_t cap = (uint16_t)(k->cap_known ? k->cap_known * 2 : 2);
+        void *more = realloc(k->known, cap * sizeof *k->known);
+        if (!more)
+            return NULL;
+        k->known = more;
+        k->cap_known = cap;
+    }
+    struct node_known *one = &k->known[k->n_known++];
+    *one = (struct node_known){.addr = *addr, .next_ms = next_ms};
+    if (next_ms < k->join_next_ms)
+        k->join_next_ms = next_ms;
+    return one;
+}
+
+static void forget(struct kad *k, struct node_known *one)
+{
+    k->asking = (uint16_t)(k->asking - one->asking);
+    *one = k->known[--k->n_known];
+    if (k->n_known == 0)
+        join_clear(k);
+}
+
+int join_add(struct kad *k, const struct addr *addr)
+{
+    struct node_net *net = node_net_of(k, addr);
+    unsigned given = 0;
+
+    if (!net || !net->used || !addr_is_usable(addr))
+        return CAM_EINVAL;
+    struct node_known *one = find_known(k, addr);
+    for (unsigned i = 0; i < k->n_known; i++)
+        given += k->known[i].join;
+    if ((!one || !one->join) && given >= NODE_JOIN_MAX)
+        return CAM_EFULL;
+    if (!one)
+        one = add_known(k, addr, k->now.mono_ms);
+    if (!one)
+        return CAM_ESYS;
+    one->join = true;
+    one->next_ms = k->now.mono_ms;
+    one->tries = 0;
+    k->join_next_ms = k->now.mono_ms;
+    join_tick(k);
+    return 0;
+}
+
+int join_remember(struct kad *k, const uint8_t id[KAD_ID_SIZE], const struct addr *addr)
+{
+    if (!node_acceptable(k, id, addr) || k->n_known >= NODE_REMEMBER_MAX || find_known(k, addr))
+        return CAM_EFULL;
+    struct node_known *one = add_known(k, addr, k->now.mono_ms);
+    if (!one)
+        return CAM_ESYS;
+    memcpy(one->id, id, KAD_ID_SIZE);
+    return 0;
+}
+
+void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr)
+{
+    unsigned lost = 0;
+    struct node_known *oldest = NULL;
+
+    if (find_known(k, addr))
+        return;
+    for (unsigned i = 0; i < k->n_known; i++) {
+        struct node_known *one = &k->known[i];
+        if (one->join)
+            continue;
+        lost++;
+        if (!one->asking && (!oldest || one->tries > oldest->tries))
+            oldest = one;
+    }
+    if (lost >= NODE_LOST_MAX && oldest)
+        forget(k, oldest);
+    struct node_known *one = add_known(k, addr, k->now.mono_ms + (k->ready ? JOIN_LOST_MS : JOIN_AGAIN_MIN_MS));
+    if (one)
+        memcpy(one->id, id, KAD_ID_SIZE);
+}
+
+bool join_pending(const struct kad *k)
+{
+    return k->n_known > 0;
+}
+
+/* ---- asking -------------------------------------------------------------------------------------------- */
+
+static bool ask(struct kad *k, struct node_known *one)
+{
+    struct rpc_tx tx = {.to = one->addr, .owner = RPC_OWNER_JOIN};
+    struct krpc_msg q = {.method = KRPC_FIND_NODE, .target = node_net_of(k, &one->addr)->table.self};
+
+    memcpy(tx.id, one->id, KAD_ID_SIZE);
+    if (node_query(k, &tx, &q))
+        return false;
+    one->asking = true;
+    k->asking++;
+    return true;
+}
+
+static void try_later(const struct kad *k, struct node_known *one)
+{
+    uint64_t wait;
+
+    if (!k->ready) {
+        wait = (uint64_t)JOIN_AGAIN_MIN_MS << (one->tries < 5 ? one->tries : 5);
+        wait = wait < JOIN_AGAIN_MAX_MS ? wait : JOIN_AGAIN_MAX_MS;
+    } else {
+        wait = one->join ? JOIN_GIVEN_MS : (uint64_t)JOIN_LOST_MS << (one->tries < 7 ? one->tries : 7);
+    }
+    one->next_ms = k->now.mono_ms + wait;
+}
+
+static bool in_table(struct kad *k, const struct addr *addr)
+{
+    const struct table *t = &node_net_of(k, addr)->table;
+
+    for (unsigned i = 0; i < t->n; i++) {
+        struct addr at = table_addr(t, &t->contacts[i]);
+        if (t->contacts[i].fails == 0 && addr_equal(&at, addr))
+            return true;
+    }
+    return false;
+}
+
+void join_tick(struct kad *k)
+{
+    uint64_t now_ms = k->now.mono_ms;
+
+    if (k->boot_ms <= now_ms) {
+        k->boot_ms = NOW_NEVER;
+        if (!k->booted && k->ready)
+            request_boot(k, NULL, NULL);
+    }
+    if (k->join_next_ms > now_ms)
+        return;
+    k->join_next_ms = NOW_NEVER;
+    for (unsigned i = 0; i < k->n_known; i++) {
+        struct node_known *one = &k->known[i];
+        if (one->asking)
+            continue;
+        if (one->next_ms <= now_ms && in_table(k, &one->addr)) {
+            if (!one->join) {
+                forget(k, one);
+                i--;
+                continue;
+            }
+            try_later(k, one);
+        }
+        if (one->next_ms <= now_ms && k->asking < NODE_ASKING_MAX && !ask(k, one))
+            try_later(k, one);
+        if (!one->asking && one->next_ms < k->join_next_ms)
+            /* Somebody due has to wait for an answer, which looks again. */
+            k->join_next_ms = one->next_ms > now_ms ? one->next_ms : k->join_next_ms;
+    }
+}
+
+static struct node_known *asked(struct kad *k, const struct rpc_tx *tx)
+{
+    struct node_known *one = find_known(k, &tx->to);
+
+    if (!one || !one->asking)
+        return NULL;
+    one->asking = false;
+    k->asking--;
+    k->join_next_ms = k->now.mono_ms; /* there is room to ask the next */
+    return one;
+}
+
+void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m)
+{
+    struct node_known *one = asked(k, tx);
+
+    if (m->kind != KRPC_REPLY) {
+        if (one)
+            try_later(k, one);
+        return;
+    }
+    if (one) {
+        one->tries = 0;
+        try_later(k, one);
+        if (!one->join)
+            forget(k, one);
+    }
+    if (k->booted || !k->ready)
+        return;
+    /* The more nodes the first lookup begins with, the harder it is to lead astray; but it does not wait long. */
+    if (k->asking == 0 || k->net[0].table.n + k->net[1].table.n >= REQUEST_PATHS) {
+        k->boot_ms = NOW_NEVER;
+        request_boot(k, tx, m);
+    } else if (k->boot_ms == NOW_NEVER) {
+        k->boot_ms = k->now.mono_ms + JOIN_BOOT_MS;
+    }
+}
+
+void join_failed(struct kad *k, const struct rpc_tx *tx)
+{
+    struct node_known *one = asked(k, tx);
+
+    if (!one)
+        return;
+    if (one->tries < UINT8_MAX)
+        one->tries++;
+    try_later(k, one);
+    if (!one->join && k->ready && one->tries >= JOIN_TRIES_MAX)
+        forget(k, one);
+}
+
+void join_booted(struct kad *k)
+{
+    k->booted = true;
+    upkeep_booted(k);
+}
+
+void join_liveness(struct kad *k)
+{
+    bool ready = table_good(&k->net[0].table) + table_good(&k->net[1].table) > 0;
+    struct kad_event e = {.kind = ready ? KAD_EVENT_READY : KAD_EVENT_ALONE};
+
+    if (ready == k->ready)
+        return;
+    k->ready = ready;
+    k->alone_tries = 0;
+    event_push(k, &e);
+    if (ready) {
+        request_wake(k);
+        return;
+    }
+    k->booted = false;
+    for (unsigned i = 0; i < k->n_known; i++) { /* no time to lose now */
+        k->known[i].tries = 0;
+        k->known[i].next_ms = k->now.mono_ms + JOIN_AGAIN_MIN_MS;
+    }
+    k->join_next_ms = k->now.mono_ms + JOIN_AGAIN_MIN_MS;
+}
+
+uint64_t join_deadline_ms(const struct kad *k)
+{
+    return k->boot_ms < k->join_next_ms ? k->boot_ms : k->join_next_ms;
+}
+
+/* ---- our own address (BEP 42) -------------------------------------------------------------------------- */
+
+/* Others say in their replies where they see us. Each address has one vote; what most of them say is believed, at
+ * once while we know nothing, later when NODE_VOTES_NEEDED agree. Our id then follows from it. */
+void join_vote(struct kad *k, const struct addr *voter, struct span ip)
+{
+    struct node_net *net = node_net_of(k, voter);
+    struct addr seen;
+    uint8_t who[ADDR_COMPACT_MAX];
+    size_t who_size = addr_compact(voter, who) - (addr_is_local(voter) ? 0 : 2); /* local ranges: by port too */
+    uint32_t mark = hash_crc32c(who, who_size);
+    unsigned same = 0, at;
+
+    if (addr_from_compact(ip.data, ip.size, &seen) || seen.family != voter->family || !addr_is_usable(&seen))
+        return;
+    for (at = 0; at < net->n_votes && net->votes[at].voter != mark; at++)
+        ;
+    if (at == net->n_votes) {
+        at = net->next_vote;
+        net->next_vote = (uint8_t)((net->next_vote + 1) % NODE_VOTES_MAX);
+        if (net->n_votes < NODE_VOTES_MAX)
+            net->n_votes++;
+    }
+    net->votes[at].seen = seen;
+    net->votes[at].voter = mark;
+    if (addr_equal(&seen, &net->self))
+        return;
+    for (unsigned i = 0; i < net->n_votes; i++)
+        same += addr_equal(&net->votes[i].seen, &seen);
+    if (net->self.family != 0 && (same < NODE_VOTES_NEEDED || same * 2 <= net->n_votes) &&
+        !(same == net->n_votes))
+        return;
+    struct kad_event e = {.kind = KAD_EVENT_ADDRESS, .addr = seen};
+    net->self = seen;
+    if (!id_fits_addr(net->table.self, &seen)) {
+        uint8_t id[KAD_ID_SIZE];
+        id_for_addr(&k->rng, &seen, id);
+        table_rename(&net->table, id);
+        k->self_dirty = k->table_changed = true;
+        k->booted = false; /* we stand somewhere else now: look around there */
+        k->boot_ms = k->now.mono_ms + JOIN_BOOT_MS;
+    }
+    event_push(k, &e);
+}

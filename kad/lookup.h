@@ -1,0 +1,81 @@
+/* One iterative lookup: the nodes closest to a target that are known so far, and which to ask next. It sends
+ * nothing itself; kad/request.c asks the nodes it names and tells it what became of that.
+ *
+ * - Nodes are kept in order of distance, the LOOKUP_MAX closest of those heard of.
+ * - It has ended when the k closest nodes that did not fail have answered.
+ * - Sybils: nodes beside the target that stand more than LOOKUP_DENSE times closer together than the network's
+ *   size allows do not count; the lookup goes on to k more beyond them.
+ * - Known failing nodes ("suspects") are asked only when nobody else answered.
+ *
+ *     struct lookup l; lookup_init(&l, target, 16, 4, estimate);
+ *     lookup_offer(&l, id, &addr, false);
+ *     while ((i = lookup_next(&l)) >= 0) { send(l.nodes[i]); lookup_sent(&l, i); }
+ *     answer:   lookup_answered(&l, i); lookup_offer(... each node it names ...);
+ *     time-out: lookup_failed(&l, i);
+ *     if (lookup_done(&l)) n = lookup_closest(&l, found, 16);
+ *
+ *      lookup_offer        lookup_sent        lookup_answered
+ *     -------------> NEW --------------> ASKED -------------> ANSWERED
+ *              |      ^ lookup_plain       | lookup_stalled: another may be asked meanwhile
+ *              |      +--------------------+ lookup_failed
+ *              +---> SUSPECT               +--------------> FAILED ---lookup_offer, other address---> NEW
+ */
+#ifndef KAD_LOOKUP_H
+#define KAD_LOOKUP_H
+#include "kad/id.h"
+#include "kad/krpc.h"
+
+#define LOOKUP_MAX 80     /* nodes remembered */
+#define LOOKUP_DENSE 8    /* times denser than the network: DESIGN section 4 */
+#define LOOKUP_REOFFERS 2 /* how often a failed node may come back under another address */
+
+enum lookup_state { LOOKUP_NEW, LOOKUP_SUSPECT, LOOKUP_ASKED, LOOKUP_STALLED, LOOKUP_ANSWERED, LOOKUP_FAILED };
+
+struct lookup_node {
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    uint8_t state;
+    uint8_t reoffers;
+    bool plain;               /* does not know our method: asked with find_node, cannot hold what we look for */
+    bool written, skip, refused; /* marks of the request: a put was sent; needs none; would not take it */
+    bool has_seq;
+    uint8_t version;          /* of a get: the number of the version it holds, 0 none */
+    uint8_t token_size;
+    uint16_t rtt_ms;
+    int64_t seq;              /* of the item it holds */
+    uint8_t token[KRPC_TOKEN_MAX];
+};
+
+struct lookup {
+    uint8_t target[ID_SIZE];
+    uint8_t k, alpha;
+    uint8_t n;                /* in order[] */
+    uint8_t asked, stalled;   /* in these states now */
+    uint8_t answered;
+    double estimate;          /* nodes in the network; 0: unknown, no density rule */
+    uint8_t order[LOOKUP_MAX]; /* indices of nodes, closest first */
+    struct lookup_node nodes[LOOKUP_MAX];
+};
+
+void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uint8_t alpha, double estimate);
+/* A node that somebody named. Its index, or -1: known already, or farther than all that are kept. */
+int lookup_offer(struct lookup *l, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect);
+int lookup_find(const struct lookup *l, const uint8_t id[ID_SIZE]); /* index or -1 */
+/* The next node to ask now, or -1. */
+int lookup_next(const struct lookup *l);
+void lookup_sent(struct lookup *l, int node);
+void lookup_stalled(struct lookup *l, int node);
+void lookup_answered(struct lookup *l, int node);
+void lookup_failed(struct lookup *l, int node);
+void lookup_plain(struct lookup *l, int node); /* it answered "method unknown" */
+/* Is the node among the k closest that have not failed? Those are asked twice. */
+bool lookup_is_close(const struct lookup *l, int node);
+bool lookup_done(const struct lookup *l);
+/* Indices of the closest nodes that answered and can hold things, closest first; of those the ones that count as
+ * k plausible holders when max is 0 < max <= LOOKUP_MAX. */
+size_t lookup_closest(const struct lookup *l, uint8_t ret[LOOKUP_MAX], size_t max);
+/* How many holders there should be: k, or more where the density rule sets nodes aside. */
+size_t lookup_width(const struct lookup *l);
+void lookup_check(const struct lookup *l);
+
+#endif

@@ -1,0 +1,349 @@
+/* Datagrams in and out, and what each of them teaches about contacts. */
+#include <string.h>
+
+#include "core/err.h"
+#include "core/hash.h"
+#include "kad/node.h"
+#include "kad/request.h"
+
+/* ---- out ----------------------------------------------------------------------------------------------- */
+
+static void envelope(struct kad *k, const struct addr *to, struct krpc_msg *m)
+{
+    m->id = node_net_of(k, to)->table.self;
+    m->network = k->has_network ? k->network : NULL;
+    if (m->kind == KRPC_QUERY) {
+        m->ro = k->read_only;
+        bool finds = m->method == KRPC_FIND_NODE || m->method == KRPC_GET || m->method == KRPC_SGET;
+        if (finds && k->net[0].used && k->net[1].used)
+            m->want = KRPC_WANT4 | KRPC_WANT6;
+    }
+}
+
+static int send_query(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q)
+{
+    q->t = span(tx->tid, RPC_TID_SIZE);
+    envelope(k, &tx->to, q);
+    struct bytes_out out = rpc_queue_begin(&k->out, k->datagram_max);
+    krpc_encode(&out, q);
+    if (out.err)
+        return CAM_EFULL;
+    rpc_queue_commit(&k->out, k->now.mono_ms, &tx->to, &out);
+    k->stats.out_datagrams++;
+    k->stats.out_bytes += out.size;
+    return 0;
+}
+
+int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q)
+{
+    struct node_net *net = node_net_of(k, &tx->to);
+    uint32_t rtt = TABLE_RTT_UNKNOWN, dev = 0;
+
+    if (!net || !net->used || !addr_is_usable(&tx->to))
+        return CAM_EINVAL;
+    if (!id_is_zero(tx->id)) {
+        const struct table_contact *c = table_find(&net->table, tx->id);
+        if (c) {
+            rtt = c->rtt_ms;
+            dev = c->dev_ms;
+        }
+    }
+    rpc_timeouts(&k->rpc, rtt, dev, &tx->soft_ms, &tx->hard_ms);
+    q->kind = KRPC_QUERY;
+    tx->method = (uint8_t)q->method;
+    if (!rpc_begin(&k->rpc, k->now.mono_ms, tx))
+        return CAM_EFULL;
+    /* What could not be queued is lost as it may be on the wire, and times out the same way. */
+    send_query(k, tx, q);
+    return 0;
+}
+
+void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q)
+{
+    q->kind = KRPC_QUERY;
+    if (send_query(k, tx, q) == 0)
+        rpc_resent(&k->rpc, k->now.mono_ms, tx);
+}
+
+int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
+{
+    struct rpc_tx tx = {.to = *to, .owner = RPC_OWNER_TABLE};
+    struct krpc_msg q = {.method = KRPC_PING};
+
+    if (id)
+        memcpy(tx.id, id, KAD_ID_SIZE);
+    return node_query(k, &tx, &q);
+}
+
+/* Cuts whole contacts off until `over` bytes are saved; the longer list first. */
+static void trim_nodes(struct krpc_msg *r, size_t over)
+{
+    while (over > 0 && r->nodes.size + r->nodes6.size > 0) {
+        struct span *list = r->nodes6.size > r->nodes.size ? &r->nodes6 : &r->nodes;
+        size_t one = list == &r->nodes ? KRPC_NODE4_SIZE : KRPC_NODE6_SIZE;
+        list->size -= one;
+        over -= over < one ? over : one;
+    }
+}
+
+void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
+{
+    uint8_t seen[ADDR_COMPACT_MAX];
+    size_t room = kad_guard_room(k->guard, k->now, to);
+    size_t max = room < k->datagram_max ? room : k->datagram_max;
+
+    envelope(k, to, r);
+    r->ip = span(seen, addr_compact(to, seen));
+    struct bytes_out out = rpc_queue_begin(&k->out, k->datagram_max * 3);
+    if (out.err)
+        return;
+    krpc_encode(&out, r);
+    if (!out.err && out.size > max) {
+        trim_nodes(r, out.size - max);
+        out.size = 0;
+        krpc_encode(&out, r);
+    }
+    if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
+        k->stats.drop_budget++;
+        /* If it is where it says it is, a ping will prove it and its next query be answered. */
+        if (!rpc_is_asking(&k->rpc, to))
+            node_ping(k, to, NULL);
+        return;
+    }
+    rpc_queue_commit(&k->out, k->now.mono_ms, to, &out);
+    k->stats.out_datagrams++;
+    k->stats.out_bytes += out.size;
+}
+
+/* ---- contacts ------------------------------------------------------------------------------------------ */
+
+bool node_network_ok(const struct kad *k, const struct krpc_msg *m)
+{
+    return !k->has_network || (m->network && memcmp(m->network, k->network, KRPC_NETWORK_SIZE) == 0);
+}
+
+bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr)
+{
+    struct node_net *net = node_net_of(k, addr);
+
+    if (!net || !net->used || !addr_is_usable(addr) || id_equal(id, net->table.self))
+        return false;
+    return !k->has_network || id_fits_addr(id, addr);
+}
+
+bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret)
+{
+    size_t compact = family == 4 ? 6 : 18, one = KAD_ID_SIZE + compact;
+
+    while (list->size >= one) {
+        const uint8_t *at = list->data;
+        list->data += one;
+        list->size -= one;
+        if (addr_from_compact(at + KAD_ID_SIZE, compact, ret) || !node_acceptable(k, at, ret))
+            continue;
+        memcpy(ret_id, at, KAD_ID_SIZE);
+        return true;
+    }
+    return false;
+}
+
+static uint32_t addr_mark(const struct addr *addr)
+{
+    uint8_t compact[ADDR_COMPACT_MAX];
+    uint32_t mark = hash_crc32c(compact, addr_compact(addr, compact));
+
+    return mark ? mark : 1;
+}
+
+bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr)
+{
+    const struct table_contact *c = table_find(&node_net_of(k, addr)->table, id);
+    uint32_t now_s = (uint32_t)(k->now.mono_ms / 1000);
+
+    if (c) {
+        struct addr at = table_addr(&node_net_of(k, addr)->table, c);
+        if (addr_equal(&at, addr))
+            return c->fails > 0;
+    }
+    uint32_t mark = addr_mark(addr);
+    for (unsigned i = 0; i < NODE_DEAD_MAX; i++)
+        if (k->dead[i].addr == mark && now_s - k->dead[i].at_s <= NODE_DEAD_MS / 1000)
+            return true;
+    return false;
+}
+
+static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
+{
+    uint32_t mark = addr_mark(addr);
+
+    for (unsigned i = 0; i < NODE_DEAD_MAX; i++)
+        if (k->dead[i].addr == mark)
+            k->dead[i].addr = 0;
+    if (!dead)
+        return;
+    k->dead[k->next_dead].addr = mark;
+    k->dead[k->next_dead].at_s = (uint32_t)(k->now.mono_ms / 1000);
+    k->next_dead = (uint8_t)((k->next_dead + 1) % NODE_DEAD_MAX);
+}
+
+double node_estimate(struct kad *k)
+{
+    if (k->estimate > 0)
+        return k->estimate;
+    double a = k->net[0].used ? table_estimate(&k->net[0].table) : 0;
+    double b = k->net[1].used ? table_estimate(&k->net[1].table) : 0;
+    return a > b ? a : b;
+}
+
+/* An answer to a query of ours: its sender lives, at this address, under this id. */
+static void node_heard(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m)
+{
+    struct node_net *net = node_net_of(k, &tx->to);
+    uint32_t rtt = tx->resent ? TABLE_RTT_UNKNOWN : (uint32_t)(k->now.mono_ms - tx->sent_ms);
+
+    kad_guard_prove(k->guard, k->now, &tx->to);
+    k->heard_ms = k->now.mono_ms;
+    mark_dead(k, &tx->to, false);
+    if (rtt != TABLE_RTT_UNKNOWN)
+        rpc_measured(&k->rpc, rtt);
+    if (!m->id)
+        return; /* an error reply carries none; table entries are renewed by replies alone */
+    if (!id_is_zero(tx->id) && !id_equal(tx->id, m->id) && table_failed(&net->table, tx->id, &tx->to))
+        k->table_changed = true; /* another node lives there now */
+    if (!node_network_ok(k, m) || !node_acceptable(k, m->id, &tx->to))
+        return;
+    join_vote(k, &tx->to, m->ip);
+    net = node_net_of(k, &tx->to);
+    enum table_result result = table_heard(&net->table, k->now.mono_ms, m->id, &tx->to, rtt);
+    if (result == TABLE_ADDED) {
+        k->table_changed = true;
+        upkeep_newcomer(k, m->id, &tx->to);
+    }
+    if (result == TABLE_MOVED) {
+        /* Is the old address still alive? If not, this one takes its place. */
+        struct addr old = table_addr(&net->table, table_find(&net->table, m->id));
+        table_offer(&net->table, m->id, &tx->to);
+        if (!rpc_is_asking(&k->rpc, &old))
+            node_ping(k, &old, m->id);
+    }
+    if (!k->ready)
+        join_liveness(k);
+}
+
+static void node_failed(struct kad *k, const struct rpc_tx *tx)
+{
+    struct node_net *net = node_net_of(k, &tx->to);
+
+    k->stats.timeouts++;
+    mark_dead(k, &tx->to, true);
+    if (id_is_zero(tx->id))
+        return;
+    /* If nobody at all answered since, it may be our own line that is down: doubt, but keep. */
+    const struct table_contact *c = table_find(&net->table, tx->id);
+    if (c && c->fails + 1 >= TABLE_FAILS_MAX && k->heard_ms <= tx->sent_ms)
+        return;
+    if (table_failed(&net->table, tx->id, &tx->to)) {
+        k->table_changed = true;
+        join_lost(k, tx->id, &tx->to);
+    }
+    uint8_t id[KAD_ID_SIZE];
+    struct addr addr;
+    if (table_take_candidate(&net->table, id, &addr) && !rpc_is_asking(&k->rpc, &addr))
+        node_ping(k, &addr, id);
+    upkeep_doubt(k);
+    join_liveness(k);
+}
+
+/* ---- in ------------------------------------------------------------------------------------------------ */
+
+/* By the owner of the transaction; m is NULL when it failed. */
+static void tell_owner(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m)
+{
+    switch (tx->owner) {
+    case RPC_OWNER_REQUEST:
+        if (m)
+            request_answered(k, tx, m);
+        else
+            request_failed(k, tx);
+        break;
+    case RPC_OWNER_JOIN:
+        if (m)
+            join_answered(k, tx, m);
+        else
+            join_failed(k, tx);
+        break;
+    default:
+        break;
+    }
+}
+
+int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8_t *buf, size_t size)
+{
+    struct krpc_msg m;
+    struct rpc_tx tx;
+
+    k->now = now;
+    struct node_net *net = node_net_of(k, from);
+    if (!net || !net->used || !addr_is_usable(from))
+        return CAM_EINVAL;
+    k->stats.in_datagrams++;
+    k->stats.in_bytes += size;
+    if (!kad_guard_recv(k->guard, now, from, size)) {
+        k->stats.drop_budget++;
+        return CAM_EREFUSED;
+    }
+    if (krpc_decode(buf, size, &m)) {
+        k->stats.drop_malformed++;
+        return CAM_EFORMAT;
+    }
+    if (m.kind == KRPC_QUERY) {
+        k->stats.in_queries++;
+        serve_query(k, from, &m);
+        return 0;
+    }
+    if (m.kind == KRPC_REPLY && (!m.id || m.bad)) {
+        k->stats.drop_malformed++;
+        return CAM_EFORMAT;
+    }
+    if (!rpc_take(&k->rpc, m.t, from, &tx)) {
+        k->stats.drop_unexpected++;
+        return CAM_EREFUSED;
+    }
+    if (m.kind == KRPC_REPLY)
+        k->stats.in_replies++;
+    else
+        k->stats.in_errors++;
+    node_heard(k, &tx, &m);
+    /* A stranger's network is told nothing and believed nothing; a plain ping may still see that it is there. */
+    if (!node_network_ok(k, &m)) {
+        k->stats.drop_version++;
+        if (tx.method != KRPC_PING) {
+            tell_owner(k, &tx, NULL);
+            return CAM_EREFUSED;
+        }
+    }
+    tell_owner(k, &tx, &m);
+    return 0;
+}
+
+void kad_tick(struct kad *k, struct now now)
+{
+    struct rpc_tx tx;
+    bool failed;
+
+    k->now = now;
+    while (rpc_next_due(&k->rpc, now.mono_ms, &tx, &failed)) {
+        if (failed) {
+            node_failed(k, &tx);
+            tell_owner(k, &tx, NULL);
+        } else if (tx.owner == RPC_OWNER_REQUEST) {
+            request_stalled(k, &tx);
+        }
+    }
+    kad_store_tick(k->store, now);
+    kad_guard_tick(k->guard, now);
+    join_tick(k);
+    upkeep_tick(k);
+    request_tick(k);
+    rpc_queue_trim(&k->out, now.mono_ms);
+}

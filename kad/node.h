@@ -1,0 +1,195 @@
+/* The inside of `struct kad`, shared by the files of kad/ that act on it; nobody else includes this.
+ *
+ *     kad.c      the façade: life, what is saved, looking in
+ *     node.c     a datagram comes in, queries and replies go out, contacts are learned
+ *     serve.c    answers the queries of others
+ *     join.c     gets in touch: join addresses, remembered contacts, being alone, our own address
+ *     upkeep.c   stays in touch: liveness, refresh, replication, hand-over to newcomers
+ *     request.c  a request from its start to its final event: lookups, find, ping
+ *     walk.c     get, put, repair and replication of items
+ *     setwalk.c  reading and writing signed sets, shard by shard
+ *     event.c    what rises to the caller
+ *
+ *     datagram -> kad_recv -> query: serve_query -> reply
+ *                          -> reply: rpc_take -> node_heard (table) -> by owner: join_answered, request_answered
+ *     kad_tick  -> rpc_next_due -> node_failed (table) -> by owner: join_failed, request_failed
+ *               -> store, join_tick, upkeep_tick, request_tick
+ */
+#ifndef KAD_NODE_H
+#define KAD_NODE_H
+#include "kad/guard.h"
+#include "kad/kad.h"
+#include "kad/krpc.h"
+#include "kad/lookup.h"
+#include "kad/rpc.h"
+#include "kad/set.h"
+#include "kad/store.h"
+#include "kad/table.h"
+#include "kad/verified.h"
+
+#define NODE_ASKING_MAX 8           /* join addresses and remembered contacts asked at a time */
+#define NODE_JOIN_MAX 16            /* addresses given to kad_join */
+#define NODE_REMEMBER_MAX 256       /* contacts remembered from disk */
+#define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
+#define NODE_DEAD_MAX 16            /* addresses that did not answer lately: lookups ask them last */
+#define NODE_DEAD_MS 30000
+#define NODE_VOTES_MAX 8            /* what others say our address is */
+#define NODE_VOTES_NEEDED 3
+#define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
+#define NODE_GREET_PER_S 4          /* ... and a second */
+#define NODE_NEWCOMERS_MAX 16       /* new contacts whose share of our records is yet to be handed over */
+#define REQUEST_MAX 1024            /* accepted and not yet answered */
+#define REQUEST_ACTIVE_MAX 64       /* of those, running */
+#define REQUEST_INNER_MAX 8         /* running for ourselves: refresh, replication, hand-over */
+#define REQUEST_LEGS_MAX 10         /* lookups of one request: 1 a family, and 4 disjoint ones a family */
+#define REQUEST_PATHS 4             /* DESIGN section 4: disjoint paths */
+#define REQUEST_WAIT_MS 5000        /* with no contact but somebody left to ask */
+
+/* ---- what a node is ------------------------------------------------------------------------------------ */
+
+struct node_net { /* one address family */
+    bool used;
+    uint8_t n_votes, next_vote;
+    struct table table;
+    struct addr self;          /* as others see us; family 0 while unknown */
+    struct { struct addr seen; uint32_t voter; } votes[NODE_VOTES_MAX];
+};
+
+struct node_known { /* somebody to try when contacts are few */
+    struct addr addr;
+    uint8_t id[KAD_ID_SIZE];   /* zero: unknown */
+    uint8_t tries;
+    bool join;                 /* given by the user: never forgotten */
+    bool asking;
+    uint64_t next_ms;
+};
+
+struct node_event {
+    struct node_event *next;
+    struct kad_event e;
+};
+
+struct node_newcomer {
+    uint8_t id[KAD_ID_SIZE];
+    struct addr addr;
+};
+
+struct request;
+
+struct kad {
+    struct rng rng;
+    struct now now;            /* of the call that runs */
+    uint8_t k, alpha;
+    bool read_only;
+    bool has_network;          /* ours is a network of its own: n must match, BEP 42 is enforced */
+    uint8_t network[KRPC_NETWORK_SIZE];
+    uint16_t datagram_max;
+
+    struct node_net net[2];    /* [0] IPv4, [1] IPv6 */
+    struct rpc rpc;
+    struct rpc_queue out;
+    struct kad_guard *guard;
+    struct kad_store *store;
+    struct kad_verified verified;
+
+    /* request.c */
+    struct request *first, *last;
+    uint32_t n_requests, n_active, n_inner;
+    uint64_t request_next_ms;
+    double estimate;           /* nodes in the network, from finished lookups; 0: none yet */
+
+    /* event.c */
+    struct node_event *events, *events_last, *delivered;
+
+    /* join.c */
+    bool ready;                /* a contact answers */
+    bool booted;               /* the first lookup of our own id has ended */
+    struct node_known *known;
+    uint16_t n_known, cap_known, asking;
+    uint64_t join_next_ms, boot_ms;
+    uint64_t heard_ms;         /* the last answer of anyone */
+    struct { uint32_t addr, at_s; } dead[NODE_DEAD_MAX];
+    uint8_t next_dead;
+
+    /* upkeep.c */
+    uint8_t alone_tries;
+    uint8_t n_newcomers;
+    uint8_t fill_bucket[2];    /* the next far bucket to be filled after the first lookup */
+    uint16_t greet_credit;     /* in thousandths of a ping */
+    uint64_t greet_ms;
+    uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms; /* when next */
+    struct node_newcomer *newcomers;
+    uint32_t walk_cursor;
+
+    /* kad.c: what is to be saved */
+    bool self_dirty, table_dirty, table_changed;
+    uint8_t dirty_at;
+    uint64_t saved_ms;
+    uint8_t *dirty_buf;
+
+    struct kad_stats stats;
+    uint16_t latency[64];      /* finished lookups by duration, four classes an octave */
+};
+
+static inline struct node_net *node_net_of(struct kad *k, const struct addr *a)
+{
+    return a->family == 4 ? &k->net[0] : a->family == 6 ? &k->net[1] : NULL;
+}
+
+/* ---- node.c -------------------------------------------------------------------------------------------- */
+
+/* Sends a query of ours. tx: to, id, owner and its fields, filled by the caller; q: method and arguments.
+ * CAM_EFULL when nothing could be sent. */
+int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q);
+/* The same query once more, under the id it has. */
+void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q);
+/* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. */
+void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r);
+bool node_network_ok(const struct kad *k, const struct krpc_msg *m);
+/* May a node with this id and address be a contact at all? Neither we ourselves, nor against BEP 42. */
+bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr);
+/* The next node of a `nodes` or `nodes6` string, skipping what is not acceptable. */
+bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret);
+int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
+/* It did not answer lately, or fails in the table. */
+bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr);
+double node_estimate(struct kad *k);
+
+/* ---- serve.c ------------------------------------------------------------------------------------------- */
+
+void serve_query(struct kad *k, const struct addr *from, const struct krpc_msg *q);
+
+/* ---- join.c -------------------------------------------------------------------------------------------- */
+
+void join_init(struct kad *k);
+void join_clear(struct kad *k);
+int join_add(struct kad *k, const struct addr *addr);                                     /* kad_join */
+int join_remember(struct kad *k, const uint8_t id[KAD_ID_SIZE], const struct addr *addr); /* from disk */
+void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr);                /* dropped from the table */
+bool join_pending(const struct kad *k);     /* somebody is left to ask */
+void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m);
+void join_failed(struct kad *k, const struct rpc_tx *tx);
+void join_booted(struct kad *k);            /* the lookup of our own id has ended */
+void join_vote(struct kad *k, const struct addr *voter, struct span ip);
+void join_liveness(struct kad *k);          /* READY, ALONE */
+void join_tick(struct kad *k);
+uint64_t join_deadline_ms(const struct kad *k);
+
+/* ---- upkeep.c ------------------------------------------------------------------------------------------ */
+
+void upkeep_init(struct kad *k);
+void upkeep_clear(struct kad *k);
+void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr); /* a new contact in the table */
+void upkeep_booted(struct kad *k);    /* the first lookup of our own id has ended */
+void upkeep_doubt(struct kad *k);     /* a contact did not answer: look again soon */
+void upkeep_candidate(struct kad *k); /* the table has a candidate to be tried */
+void upkeep_tick(struct kad *k);
+uint64_t upkeep_deadline_ms(const struct kad *k);
+
+/* ---- event.c ------------------------------------------------------------------------------------------- */
+
+/* Queues a copy of the event with all that it points to. */
+void event_push(struct kad *k, const struct kad_event *e);
+void event_clear(struct kad *k);
+
+#endif

@@ -1,0 +1,102 @@
+/* Our own queries on their way, the time to give each, and the queue of datagrams that wait to be sent.
+ *
+ * A transaction is found again by its id (a slot and 32 random bits) and only if the reply comes from the
+ * address that was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk
+ * it belongs to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after
+ * which it has failed. For an address never heard before, all round trips together are the estimate.
+ *
+ *     struct rpc_tx tx = {.to = addr, .method = KRPC_PING, .owner = RPC_OWNER_TABLE};
+ *     rpc_timeouts(&rpc, contact, &tx.soft_ms, &tx.hard_ms);
+ *     if (rpc_begin(&rpc, now.mono_ms, &tx)) send(tx.tid);             // tid is filled in
+ *     reply:  if (rpc_take(&rpc, msg.t, from, &tx)) handle(&tx);       // a copy; the slot is free again
+ *     tick:   while (rpc_next_due(&rpc, now.mono_ms, &tx)) ...
+ *
+ *     (free) --rpc_begin--> waiting --rpc_next_due, soft--> stalled --rpc_next_due, hard--> (free: failed)
+ *                              |                             |  ^
+ *                              |                             +--+ rpc_resent
+ *                              +-------- rpc_take -----------+----> (free: answered)
+ */
+#ifndef KAD_RPC_H
+#define KAD_RPC_H
+#include "kad/kad.h"
+
+#define RPC_TID_SIZE 6
+#define RPC_TX_MAX 4096        /* queries of ours in flight */
+#define RPC_SOFT_MIN_MS 50
+#define RPC_HARD_MIN_MS 200
+#define RPC_HARD_MAX_MS 1000
+#define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting to be sent; further ones are lost like on the wire */
+#define RPC_TRIM_MS 2000       /* an idle queue gives its memory back */
+
+enum rpc_owner {
+    RPC_OWNER_NONE,    /* whoever asked is gone: the answer still tells that the contact lives */
+    RPC_OWNER_TABLE,   /* is it alive? */
+    RPC_OWNER_JOIN,    /* a join address or a remembered contact: find_node of our own id */
+    RPC_OWNER_REQUEST,
+};
+
+struct rpc_tx {
+    struct addr to;
+    uint8_t id[KAD_ID_SIZE];   /* who should answer; all zero: whoever is there */
+    uint8_t tid[RPC_TID_SIZE];
+    uint8_t method;            /* enum krpc_method */
+    uint8_t owner;
+    bool stalled, resent;
+    uint8_t leg, node;         /* of a request: which lookup, which of its nodes */
+    uint16_t soft_ms, hard_ms;
+    uint16_t part;             /* of a request: what else it needs to know */
+    void *request;
+    uint64_t sent_ms, due_ms;
+};
+
+struct rpc {
+    const struct rng *rng;
+    struct rpc_tx *tx;         /* a slot with owner and tid zero is free; see rpc.c */
+    uint16_t *free;            /* stack of free slots */
+    uint16_t cap, n_free;
+    uint16_t scan;             /* where rpc_next_due goes on */
+    uint64_t next_ms, scan_next_ms;
+    uint32_t rtt8_ms, dev4_ms; /* over all contacts, times 8 and times 4 */
+    bool has_rtt;
+};
+
+void rpc_init(struct rpc *r, const struct rng *rng);
+void rpc_clear(struct rpc *r);
+uint32_t rpc_in_flight(const struct rpc *r);
+
+/* A measured round trip, of anyone. */
+void rpc_measured(struct rpc *r, uint32_t rtt_ms);
+/* Patience for a contact with that mean and deviation; rtt_ms = TABLE_RTT_UNKNOWN for a stranger. */
+void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms, uint16_t *ret_hard_ms);
+
+/* Takes a copy of tx, whose tid and times it fills in. False when RPC_TX_MAX are in flight. */
+bool rpc_begin(struct rpc *r, uint64_t mono_ms, struct rpc_tx *tx);
+/* Finds the transaction that `from` answers, copies it out and frees it. */
+bool rpc_take(struct rpc *r, struct span tid, const struct addr *from, struct rpc_tx *ret);
+/* The next transaction whose patience is over: stalled (still waiting; `stalled` has just become true) or
+ * failed (freed: ret_failed). False: no more now. */
+bool rpc_next_due(struct rpc *r, uint64_t mono_ms, struct rpc_tx *ret, bool *ret_failed);
+/* The stalled transaction was sent once more: it gets its hard time-out again from now. */
+void rpc_resent(struct rpc *r, uint64_t mono_ms, const struct rpc_tx *tx);
+/* The request is gone: its transactions have no owner any more. */
+void rpc_orphan(struct rpc *r, const void *request);
+bool rpc_is_asking(const struct rpc *r, const struct addr *to);
+uint64_t rpc_deadline_ms(const struct rpc *r);
+void rpc_check(const struct rpc *r);
+
+/* ---- datagrams waiting to be sent, encoded in place ---------------------------------------------------- */
+
+struct rpc_queue {
+    uint8_t *buf;
+    size_t cap, head, tail;
+    uint64_t used_ms, lost;
+};
+
+void rpc_queue_clear(struct rpc_queue *q);
+/* Room for one datagram of up to `max` bytes; out->err is set when there is none. Then rpc_queue_commit or nothing. */
+struct bytes_out rpc_queue_begin(struct rpc_queue *q, size_t max);
+void rpc_queue_commit(struct rpc_queue *q, uint64_t mono_ms, const struct addr *to, const struct bytes_out *out);
+bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret);
+void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms); /* frees its memory when idle */
+
+#endif

@@ -1,0 +1,95 @@
+/* Writing one entry of a signed set: to the shard at depth 0, and one level deeper for as long as its holders say
+ * that it is split. An entry stays in the shallower shard where some took it; readers merge. */
+#include <string.h>
+
+#include "core/err.h"
+#include "kad/setwalk.h"
+
+void setput_query(const struct request *r, const struct lookup_node *node, struct krpc_msg *q)
+{
+    const struct setwalk *w = r->set;
+
+    q->method = KRPC_SPUT;
+    q->target = w->root;
+    q->has_depth = true;
+    q->depth = w->shard.depth;
+    q->token = span(node->token, node->token_size);
+    q->k = w->entry.pk;
+    q->sig = w->entry.sig;
+    q->has_seq = true;
+    q->seq = w->entry.seq;
+    q->v = (struct ben){w->entry.v.data, w->entry.v.size};
+}
+
+static void push_result(struct kad *k, const struct request *r)
+{
+    struct kad_event e = {.kind = KAD_EVENT_SET_PUT, .tag = r->tag, .last = true, .holders = r->holders,
+                          .status = request_write_status(r)};
+
+    memcpy(e.target, r->set->root, KAD_ID_SIZE);
+    if (e.status == CAM_ESTALE)
+        e.newer_seq = r->newer_seq > r->set->entry.seq ? r->newer_seq : r->set->entry.seq;
+    event_push(k, &e);
+}
+
+static void go_deeper(struct kad *k, struct request *r)
+{
+    struct kad_shard_id next;
+    uint8_t slot[KAD_SLOT_SIZE];
+
+    kad_slot(r->set->entry.pk, slot);
+    kad_shard_of(&next, r->set->root, (uint8_t)(r->set->shard.depth + 1), slot);
+    setwalk_look(k, r, &next);
+}
+
+static void write_on(struct kad *k, struct request *r)
+{
+    const struct setwalk *w = r->set;
+
+    if (!r->status)
+        request_write_more(k, r, setput_query);
+    if (r->writing)
+        return;
+    if (!r->status && w->splits > 0 && w->splits >= r->holders && w->shard.depth < KAD_SHARD_DEPTH_MAX) {
+        r->holders = 0;
+        go_deeper(k, r);
+        return;
+    }
+    push_result(k, r);
+    request_finish(k, r);
+}
+
+/* Our own store is a holder like the others where we are among the k closest. */
+static void store_here(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+
+    if (!request_includes_self(k, r))
+        return;
+    int code = kad_store_set_put(k->store, k->now, w->root, w->shard.depth, &w->entry, NULL);
+    if (code == KAD_STORE_SPLIT)
+        w->splits++;
+    else if (code == KAD_ERROR_STALE)
+        r->status = CAM_ESTALE;
+}
+
+void setput_looked_up(struct kad *k, struct request *r)
+{
+    if (setwalk_is_split(r->set)) {
+        go_deeper(k, r);
+        return;
+    }
+    store_here(k, r);
+    write_on(k, r);
+}
+
+void setput_written(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m)
+{
+    if (request_note_write(r, request_node(r, at), m)) {
+        if (m->split)
+            r->set->splits++;
+        else
+            r->holders++;
+    }
+    write_on(k, r);
+}

@@ -1,0 +1,560 @@
+#include "kad/setwalk.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+
+#define EVENT_ENTRIES_MAX 64  /* in one SET event */
+#define PART_RANGE 1          /* + index of the range; a write is UINT16_MAX */
+
+static const uint8_t slot_zero[KAD_SLOT_SIZE];
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static struct setwalk *attach(struct request *r, const uint8_t root[KAD_ID_SIZE])
+{
+    r->set = calloc(1, sizeof *r->set);
+    if (r->set)
+        memcpy(r->set->root, root, KAD_ID_SIZE);
+    return r->set;
+}
+
+int setwalk_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fresh, uint32_t max)
+{
+    struct setwalk *w = attach(r, root);
+
+    if (!w)
+        return CAM_ESYS;
+    w->fresh = fresh;
+    w->max = max;
+    return 0;
+}
+
+int setwalk_for_put(struct request *r, const uint8_t root[KAD_ID_SIZE], const struct kad_entry *entry)
+{
+    struct setwalk *w = attach(r, root);
+
+    if (!w)
+        return CAM_ESYS;
+    assert(entry->v.size <= sizeof w->value); /* kad_entry_check */
+    w->entry = *entry;
+    memcpy(w->value, entry->v.data, entry->v.size);
+    w->entry.v.data = w->value;
+    w->entry.age_s = w->entry.since_s = 0;
+    return 0;
+}
+
+int setwalk_for_shard(struct request *r, const struct kad_record *record)
+{
+    struct setwalk *w = attach(r, record->shard.root);
+
+    if (!w)
+        return CAM_ESYS;
+    w->own = record->shard;
+    w->own_split = record->split;
+    return 0;
+}
+
+void setwalk_forget(struct setwalk *w)
+{
+    for (uint32_t i = 0; i < w->n_found; i++)
+        free(w->found[i]);
+    w->n_found = 0;
+}
+
+void setwalk_free(struct setwalk *w)
+{
+    if (!w)
+        return;
+    setwalk_forget(w);
+    free(w->found);
+    free(w);
+}
+
+/* ---- what has been found ------------------------------------------------------------------------------- */
+
+static uint32_t found_place(const struct setwalk *w, const uint8_t slot[KAD_SLOT_SIZE])
+{
+    uint32_t from = 0, to = w->n_found;
+
+    while (from < to) {
+        uint32_t mid = from + (to - from) / 2;
+        if (memcmp(w->found[mid]->slot, slot, KAD_SLOT_SIZE) < 0)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from;
+}
+
+const struct setwalk_found *setwalk_find(const struct setwalk *w, const uint8_t slot[KAD_SLOT_SIZE])
+{
+    uint32_t at = found_place(w, slot);
+
+    return at < w->n_found && memcmp(w->found[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? w->found[at] : NULL;
+}
+
+static void add_since(struct setwalk_found *f, uint32_t since_s)
+{
+    if (f->n_since < SETWALK_SINCE_MAX)
+        f->since_s[f->n_since++] = since_s;
+}
+
+uint32_t setwalk_since(const struct setwalk_found *f)
+{
+    uint32_t sorted[SETWALK_SINCE_MAX];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < f->n_since; i++) {
+        unsigned at = n++;
+        for (; at > 0 && sorted[at - 1] > f->since_s[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = f->since_s[i];
+    }
+    return n ? sorted[n / 2] : 0;
+}
+
+void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group)
+{
+    uint8_t slot[KAD_SLOT_SIZE];
+    int64_t exp_s = kad_value_expires_s(entry->v);
+    uint32_t bit = group >= 0 ? UINT32_C(1) << group : 0;
+
+    kad_slot(entry->pk, slot);
+    if (!kad_shard_contains(&w->shard, slot) || (exp_s != 0 && exp_s <= now_unix_s(k->now)))
+        return;
+    uint32_t at = found_place(w, slot);
+    struct setwalk_found *old = at < w->n_found && memcmp(w->found[at]->slot, slot, KAD_SLOT_SIZE) == 0
+                                    ? w->found[at] : NULL;
+    if (old) {
+        int order = kad_version_compare(entry->seq, entry->v, old->entry.seq, old->entry.v);
+        if (order == 0) { /* the same signed bytes, so verified already */
+            old->groups |= bit;
+            add_since(old, entry->since_s);
+            if (entry->age_s < old->entry.age_s)
+                old->entry.age_s = entry->age_s;
+        }
+        if (order <= 0)
+            return;
+    } else if (w->n_found >= SETWALK_FOUND_MAX) {
+        return;
+    }
+    if (kad_entry_check(entry) || kad_verified_entry(&k->verified, entry, w->root)) {
+        k->stats.refused_signature++;
+        return;
+    }
+    struct setwalk_found *f = malloc(sizeof *f + entry->v.size);
+    if (!f)
+        return;
+    memcpy(f->slot, slot, KAD_SLOT_SIZE);
+    memcpy(f->v, entry->v.data, entry->v.size);
+    f->entry = *entry;
+    f->entry.v = span(f->v, entry->v.size);
+    f->groups = bit;
+    f->n_since = 0;
+    for (unsigned i = 0; old && i < old->n_since; i++)
+        add_since(f, old->since_s[i]); /* since is the key's, not the version's */
+    add_since(f, entry->since_s);
+    if (old) {
+        free(old);
+        w->found[at] = f;
+        return;
+    }
+    if (w->n_found == w->cap_found) {
+        uint32_t cap = w->cap_found ? w->cap_found * 2 : 16;
+        void *more = realloc(w->found, cap * sizeof *w->found);
+        if (!more) {
+            free(f);
+            return;
+        }
+        w->found = more;
+        w->cap_found = cap;
+    }
+    memmove(&w->found[at + 1], &w->found[at], (w->n_found - at) * sizeof *w->found);
+    w->found[at] = f;
+    w->n_found++;
+}
+
+/* Reads a list of entries; the slot of the last one, for the cursor. */
+static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int group, uint8_t ret_last[KAD_SLOT_SIZE])
+{
+    struct ben_iter it = ben_iter(list);
+    struct ben one;
+    bool any = false;
+
+    while (list.data && ben_next(&it, NULL, &one)) {
+        struct kad_entry entry;
+        if (kad_entry_get(one, &entry))
+            continue;
+        setwalk_take(k, w, &entry, group);
+        kad_slot(entry.pk, ret_last);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- one shard ----------------------------------------------------------------------------------------- */
+
+static void take_own(struct kad *k, struct setwalk *w)
+{
+    uint8_t slot[KAD_SLOT_SIZE], *after = NULL;
+    struct kad_entry entry;
+
+    while (w->n_found < SETWALK_FOUND_MAX &&
+           kad_store_entry_next(k->store, k->now, &w->shard, after, 0, &entry, slot)) {
+        setwalk_take(k, w, &entry, -1);
+        after = slot;
+        w->any = true;
+    }
+}
+
+void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *shard)
+{
+    struct setwalk *w = r->set;
+    uint8_t target[KAD_ID_SIZE];
+
+    w->shard = *shard;
+    w->n_holders = w->n_ranges = w->n_groups = 0;
+    w->splits = 0;
+    kad_shard_target(shard, target);
+    if (r->kind == REQUEST_SET_GET)
+        take_own(k, w);
+    request_look(k, r, target);
+    request_pump(k, r);
+}
+
+void setwalk_begin(struct kad *k, struct request *r)
+{
+    struct kad_shard_id top;
+
+    if (r->kind != REQUEST_SET_GET && r->kind != REQUEST_SET_PUT) {
+        setshard_begin(k, r);
+        return;
+    }
+    kad_shard_of(&top, r->set->root, 0, slot_zero);
+    setwalk_look(k, r, &top);
+}
+
+void setwalk_query(const struct request *r, struct krpc_msg *q)
+{
+    const struct setwalk *w = r->set;
+
+    q->method = KRPC_SGET;
+    q->target = w->root;
+    q->has_depth = true;
+    q->depth = w->shard.depth;
+    q->prefix = span(w->shard.prefix, w->shard.depth);
+    q->fresh = w->fresh;
+    if (r->kind == REQUEST_SET_PUT)
+        q->upto = slot_zero; /* no entries, please: only nodes and a token */
+}
+
+static uint8_t group_of(struct setwalk *w, const uint8_t *digest)
+{
+    unsigned g;
+
+    for (g = 0; g < w->n_groups; g++)
+        if (memcmp(w->digests[g], digest, KAD_ID_SIZE) == 0)
+            return (uint8_t)g;
+    if (w->n_groups == SETWALK_GROUPS_MAX)
+        return SETWALK_GROUPS_MAX - 1; /* nobody's digest: told apart no further, at worst something is sent twice */
+    memcpy(w->digests[g], digest, KAD_ID_SIZE);
+    return w->n_groups++;
+}
+
+void setwalk_value(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m)
+{
+    struct setwalk *w = r->set;
+
+    if (!m->has_held || !m->digest || w->n_holders == LOOKUP_MAX)
+        return;
+    struct setwalk_holder *h = &w->holders[w->n_holders++];
+    *h = (struct setwalk_holder){.at = at, .split = m->split, .more = m->more, .held = m->held};
+    memcpy(h->digest, m->digest, KAD_ID_SIZE);
+    h->group = group_of(w, h->digest);
+    if (!take_list(k, w, m->entries, h->group, h->last))
+        h->more = h->more && m->held > 0;
+    w->any = true;
+}
+
+bool setwalk_is_split(const struct setwalk *w)
+{
+    unsigned split = 0, holding = 0;
+
+    for (unsigned i = 0; i < w->n_holders; i++) {
+        split += w->holders[i].split;
+        holding += w->holders[i].held > 0 || w->holders[i].split;
+    }
+    /* Holders learn of a split one after another, so few are enough; but one alone could lie. */
+    return w->shard.depth < KAD_SHARD_DEPTH_MAX && split > 0 && (split >= 2 || holding == 1);
+}
+
+/* ---- pages --------------------------------------------------------------------------------------------- */
+
+static void range_query(const struct setwalk *w, const struct setwalk_range *range, struct krpc_msg *q)
+{
+    q->method = KRPC_SGET;
+    q->target = w->root;
+    q->has_depth = true;
+    q->depth = w->shard.depth;
+    q->prefix = span(w->shard.prefix, w->shard.depth);
+    q->after = range->after;
+    q->upto = range->upto;
+}
+
+static void range_ask(struct kad *k, struct request *r, unsigned i)
+{
+    struct setwalk_range *range = &r->set->ranges[i];
+    struct krpc_msg q = {.kind = KRPC_QUERY};
+
+    range_query(r->set, range, &q);
+    range->running = request_send(k, r, r->set->holders[range->holder].at, &q, (uint16_t)(PART_RANGE + i)) == 0;
+}
+
+static void add_range(struct setwalk *w, unsigned holder, const uint8_t *after, const uint8_t *upto)
+{
+    struct setwalk_range *range;
+
+    if (w->n_ranges == SETWALK_RANGES_MAX)
+        return;
+    range = &w->ranges[w->n_ranges++];
+    *range = (struct setwalk_range){.holder = (uint8_t)holder};
+    memcpy(range->after, after, KAD_SLOT_SIZE);
+    memcpy(range->upto, upto, KAD_SLOT_SIZE);
+}
+
+/* Everything after `after` in equal parts of the slot space that is left in the shard, one for each walker. */
+static void spread(struct setwalk *w, const unsigned *walkers, unsigned n)
+{
+    uint8_t after[KAD_SLOT_SIZE], upto[KAD_SLOT_SIZE];
+    const uint8_t *first = w->holders[walkers[0]].last;
+    uint64_t end = w->shard.depth ? 0 : UINT64_MAX, from = be64(first);
+
+    /* The last slot of the shard: its prefix, then ones. */
+    memset(upto, 0xff, sizeof upto);
+    for (unsigned i = 0; i < w->shard.depth; i++) {
+        unsigned digit = (unsigned)(w->shard.prefix[i] <= '9' ? w->shard.prefix[i] - '0' : w->shard.prefix[i] - 'a' + 10);
+        upto[i / 2] = (uint8_t)(i % 2 ? (upto[i / 2] & 0xf0) | digit : (upto[i / 2] & 0x0f) | digit << 4);
+    }
+    end = be64(upto);
+    uint64_t step = end > from ? (end - from) / n : 0;
+    memcpy(after, first, sizeof after);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t to[KAD_SLOT_SIZE];
+        memset(to, 0xff, sizeof to);
+        put_be64(to, i + 1 < n ? from + step * (i + 1) : end);
+        add_range(w, walkers[i], after, to);
+        memcpy(after, to, sizeof after);
+    }
+}
+
+bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_digest)
+{
+    struct setwalk *w = r->set;
+    uint8_t all[KAD_SLOT_SIZE];
+
+    memset(all, 0xff, sizeof all);
+    for (unsigned g = 0; g < w->n_groups && !w->fresh; g++) {
+        unsigned walkers[SETWALK_SPREAD], n = 0;
+        uint32_t held = 0;
+        if (skip_digest && memcmp(w->digests[g], skip_digest, KAD_ID_SIZE) == 0)
+            continue;
+        for (unsigned i = 0; i < w->n_holders && n < SETWALK_SPREAD; i++) {
+            if (w->holders[i].group != g || !w->holders[i].more)
+                continue;
+            held = w->holders[i].held;
+            walkers[n++] = i;
+        }
+        if (n == 0)
+            continue;
+        if (held > SETWALK_SMALL) {
+            spread(w, walkers, n);
+            continue;
+        }
+        /* A small one is read whole from several, so that `since` is a median of what they say. */
+        unsigned each = w->n_groups >= SETWALK_HOLDERS ? 1 : SETWALK_HOLDERS;
+        for (unsigned i = 0; i < n && i < each; i++)
+            add_range(w, walkers[i], w->holders[walkers[i]].last, all);
+    }
+    for (unsigned i = 0; i < w->n_ranges; i++)
+        range_ask(k, r, i);
+    return r->writing > 0;
+}
+
+/* The walker does not answer any more: another holder of the same digest goes on in its place. */
+static void range_move(struct kad *k, struct request *r, unsigned i)
+{
+    struct setwalk *w = r->set;
+    struct setwalk_range *range = &w->ranges[i];
+    uint8_t group = w->holders[range->holder].group;
+
+    for (unsigned h = 1; h < w->n_holders && range->tries < SETWALK_HOLDERS; h++) {
+        unsigned other = (range->holder + h) % w->n_holders;
+        if (w->holders[other].group != group)
+            continue;
+        range->tries++;
+        range->holder = (uint8_t)other;
+        range_ask(k, r, i);
+        return;
+    }
+}
+
+void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const struct krpc_msg *m)
+{
+    struct setwalk *w = r->set;
+    unsigned i = (unsigned)(part - PART_RANGE);
+    uint8_t last[KAD_SLOT_SIZE];
+
+    assert(i < w->n_ranges);
+    struct setwalk_range *range = &w->ranges[i];
+    range->running = false;
+    if (!m || m->kind != KRPC_REPLY) {
+        range_move(k, r, i);
+        return;
+    }
+    bool any = take_list(k, w, m->entries, w->holders[range->holder].group, last);
+    /* A cursor that does not move forward would never end. */
+    if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 || ++range->pages >= SETWALK_PAGES_MAX)
+        return;
+    memcpy(range->after, last, KAD_SLOT_SIZE);
+    range_ask(k, r, i);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------- */
+
+static int order_of(uint32_t a, uint32_t b, const uint8_t *slot_a, const uint8_t *slot_b)
+{
+    if (a != b)
+        return a < b ? -1 : 1;
+    return memcmp(slot_a, slot_b, KAD_SLOT_SIZE);
+}
+
+static int freshest_first(const void *a, const void *b)
+{
+    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
+
+    return order_of(fa->entry.age_s, fb->entry.age_s, fa->slot, fb->slot);
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
+
+    return order_of(fb->entry.since_s, fa->entry.since_s, fa->slot, fb->slot);
+}
+
+static bool is_full(const struct setwalk *w)
+{
+    return w->max && w->delivered >= w->max;
+}
+
+/* Hands over what was found in the shard just read, or when `last` all that is left, in events of
+ * EVENT_ENTRIES_MAX of which the very last is final. */
+static void deliver(struct kad *k, struct request *r, bool last)
+{
+    struct setwalk *w = r->set;
+    struct kad_entry entries[EVENT_ENTRIES_MAX];
+    struct kad_event e = {.kind = KAD_EVENT_SET, .tag = r->tag, .entries = entries, .holders = w->most_holders};
+    uint32_t from = 0, to = w->n_found;
+
+    /* By slot, so those of one shard stand together. */
+    while (!last && from < to && !kad_shard_contains(&w->shard, w->found[from]->slot))
+        from++;
+    while (!last && to > from && !kad_shard_contains(&w->shard, w->found[to - 1]->slot))
+        to--;
+    memcpy(e.target, w->root, KAD_ID_SIZE);
+    e.status = w->any ? 0 : CAM_ENET;
+    for (uint32_t i = from; i < to; i++)
+        w->found[i]->entry.since_s = setwalk_since(w->found[i]);
+    if (to > from)
+        qsort(&w->found[from], to - from, sizeof *w->found, w->fresh ? freshest_first : oldest_first);
+    uint32_t at = from;
+    do {
+        e.n_entries = 0;
+        while (at < to && e.n_entries < EVENT_ENTRIES_MAX && !is_full(w)) {
+            entries[e.n_entries++] = w->found[at++]->entry;
+            w->delivered++;
+        }
+        e.last = last && (at == to || is_full(w));
+        if (e.n_entries || e.last)
+            event_push(k, &e);
+    } while (at < to && !is_full(w));
+    for (uint32_t i = from; i < to; i++)
+        free(w->found[i]);
+    if (to < w->n_found)
+        memmove(&w->found[from], &w->found[to], (w->n_found - to) * sizeof *w->found);
+    w->n_found -= to - from;
+}
+
+/* The children of a split shard are to be read too; of them in any order when only some entries are wanted. */
+static void add_children(struct kad *k, struct setwalk *w)
+{
+    unsigned first = w->fresh ? rng_below(&k->rng, 16) : 0;
+
+    for (unsigned i = 16; i-- > 0 && w->n_todo < SETWALK_TODO_MAX;)
+        kad_shard_child(&w->todo[w->n_todo++], &w->shard, (first + i) % 16);
+}
+
+static void shard_read(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    bool split = setwalk_is_split(w) && !(w->fresh && w->max && w->n_found >= w->max);
+
+    if (w->n_holders > w->most_holders)
+        w->most_holders = w->n_holders;
+    w->shards++;
+    if (split)
+        add_children(k, w);
+    else if (w->n_todo)
+        deliver(k, r, false); /* a leaf: nothing deeper can change it; what is above stays until its own leaves */
+    if (w->n_todo && w->shards < SETWALK_SHARDS_MAX && !is_full(w)) {
+        struct kad_shard_id next = w->todo[--w->n_todo];
+        setwalk_look(k, r, &next);
+        return;
+    }
+    k->stats.lookups_failed += !w->any;
+    deliver(k, r, true);
+    request_finish(k, r);
+}
+
+/* ---- by kind ------------------------------------------------------------------------------------------- */
+
+void setwalk_looked_up(struct kad *k, struct request *r)
+{
+    if (r->kind == REQUEST_SET_PUT)
+        setput_looked_up(k, r);
+    else if (r->kind != REQUEST_SET_GET)
+        setshard_looked_up(k, r);
+    else if (!setwalk_start_ranges(k, r, NULL))
+        shard_read(k, r);
+}
+
+void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m)
+{
+    if (r->kind == REQUEST_SET_PUT) {
+        setput_written(k, r, at, m);
+        return;
+    }
+    if (r->kind != REQUEST_SET_GET) {
+        setshard_answer(k, r, at, part, m);
+        return;
+    }
+    setwalk_range_answer(k, r, part, m);
+    if (r->writing == 0)
+        shard_read(k, r);
+}
+
+bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part, struct krpc_msg *q)
+{
+    (void)k;
+    if (r->kind == REQUEST_SET_PUT) {
+        setput_query(r, request_node(r, at), q);
+        return true;
+    }
+    if (part < PART_RANGE || part >= PART_RANGE + r->set->n_ranges)
+        return false; /* an entry pushed in replication: the next hour will do */
+    range_query(r->set, &r->set->ranges[part - PART_RANGE], q);
+    return true;
+}

@@ -1,0 +1,464 @@
+#include "kad/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct table_contact) == 32, "a contact is 32 bytes");
+
+#define GROW_CONTACTS 8
+#define IP6_FREE 0xffff
+
+static uint16_t seconds(uint64_t mono_ms)
+{
+    return (uint16_t)(mono_ms / 1000);
+}
+
+void table_init(struct table *t, uint8_t family, uint8_t k, const uint8_t self[ID_SIZE])
+{
+    assert((family == 4 || family == 6) && k > 0 && k * TABLE_NEAR <= UINT8_MAX);
+    *t = (struct table){.family = family, .k = k};
+    memcpy(t->self, self, ID_SIZE);
+}
+
+void table_clear(struct table *t)
+{
+    free(t->contacts);
+    free(t->cache);
+    free(t->ip6);
+    table_init(t, t->family, t->k, t->self);
+}
+
+unsigned table_bucket(const struct table *t, const uint8_t id[ID_SIZE])
+{
+    unsigned bits = id_common_bits(t->self, id);
+
+    return bits < TABLE_BUCKETS ? bits : TABLE_BUCKETS - 1;
+}
+
+unsigned table_depth(const struct table *t)
+{
+    unsigned depth = TABLE_BUCKETS;
+
+    while (depth > 0 && t->count[depth - 1] == 0)
+        depth--;
+    return depth;
+}
+
+/* Where bucket b begins in the array. */
+static unsigned bucket_start(const struct table *t, unsigned b)
+{
+    unsigned start = 0;
+
+    for (unsigned i = 0; i < b; i++)
+        start += t->count[i];
+    return start;
+}
+
+/* ---- addresses: four bytes in the contact, IPv6 ones in a pool beside it ------------------------------ */
+
+static bool set_addr(struct table *t, struct table_contact *c, const struct addr *addr)
+{
+    put_be16(c->port, addr->port);
+    if (t->family == 4) {
+        memcpy(c->ip, addr->ip, 4);
+        return true;
+    }
+    if (!t->free_ip6) {
+        if (t->n_ip6 == t->cap_ip6) {
+            uint16_t cap = (uint16_t)(t->cap_ip6 + GROW_CONTACTS);
+            void *more = realloc(t->ip6, cap * sizeof *t->ip6);
+            if (!more)
+                return false;
+            t->ip6 = more;
+            t->cap_ip6 = cap;
+        }
+        memset(t->ip6[t->n_ip6], 0, 16);
+        t->free_ip6 = ++t->n_ip6;
+    }
+    unsigned place = t->free_ip6 - 1u;
+    t->free_ip6 = be16(t->ip6[place]);
+    memcpy(t->ip6[place], addr->ip, 16);
+    put_be32(c->ip, place);
+    return true;
+}
+
+static void drop_addr(struct table *t, const struct table_contact *c)
+{
+    if (t->family == 4)
+        return;
+    unsigned place = be32(c->ip);
+    memset(t->ip6[place], 0, 16);
+    put_be16(t->ip6[place], t->free_ip6);
+    t->free_ip6 = (uint16_t)(place + 1);
+}
+
+struct addr table_addr(const struct table *t, const struct table_contact *c)
+{
+    struct addr a = {.family = t->family, .port = be16(c->port)};
+
+    if (t->family == 4)
+        memcpy(a.ip, c->ip, 4);
+    else
+        memcpy(a.ip, t->ip6[be32(c->ip)], 16);
+    return a;
+}
+
+static bool same_subnet(const struct table *t, const struct table_contact *c, const struct addr *addr)
+{
+    if (t->family == 4)
+        return memcmp(c->ip, addr->ip, 3) == 0;
+    return memcmp(t->ip6[be32(c->ip)], addr->ip, 8) == 0;
+}
+
+/* One machine room must not fill a bucket or the table. `b` is where the newcomer would go. */
+static bool subnet_allows(const struct table *t, unsigned b, const struct addr *addr)
+{
+    unsigned in_bucket = 0, in_table = 0, start = bucket_start(t, b), end = start + t->count[b];
+
+    if (addr_is_local(addr))
+        return true;
+    for (unsigned i = 0; i < t->n; i++) {
+        if (!same_subnet(t, &t->contacts[i], addr))
+            continue;
+        in_table++;
+        in_bucket += i >= start && i < end;
+    }
+    return in_bucket < TABLE_SUBNET_BUCKET_MAX && in_table < TABLE_SUBNET_MAX;
+}
+
+/* ---- the array ---------------------------------------------------------------------------------------- */
+
+/* How many contacts bucket b may hold: k, or more while the subtree beyond it has fewer than k (paper 2.4). */
+static unsigned bucket_room(const struct table *t, unsigned b)
+{
+    unsigned beyond = 0;
+
+    for (unsigned i = b + 1; i < TABLE_BUCKETS; i++)
+        beyond += t->count[i];
+    return beyond < t->k ? t->k * TABLE_NEAR : t->k;
+}
+
+static bool reserve(struct table *t)
+{
+    if (t->n < t->cap)
+        return true;
+    uint16_t cap = (uint16_t)(t->cap + GROW_CONTACTS);
+    void *more = realloc(t->contacts, cap * sizeof *t->contacts);
+    if (!more)
+        return false;
+    t->contacts = more;
+    t->cap = cap;
+    return true;
+}
+
+static struct table_contact *insert(struct table *t, unsigned b, const uint8_t id[ID_SIZE], const struct addr *addr)
+{
+    struct table_contact c = {.fails = 0};
+
+    if (!reserve(t))
+        return NULL;
+    memcpy(c.id, id, ID_SIZE);
+    if (!set_addr(t, &c, addr))
+        return NULL;
+    unsigned at = bucket_start(t, b) + t->count[b];
+    memmove(&t->contacts[at + 1], &t->contacts[at], (t->n - at) * sizeof c);
+    t->contacts[at] = c;
+    t->count[b]++;
+    t->n++;
+    return &t->contacts[at];
+}
+
+static void remove_at(struct table *t, unsigned b, unsigned at)
+{
+    drop_addr(t, &t->contacts[at]);
+    memmove(&t->contacts[at], &t->contacts[at + 1], (t->n - at - 1u) * sizeof *t->contacts);
+    t->count[b]--;
+    t->n--;
+    if (t->cap - t->n >= 4 * GROW_CONTACTS && t->n > 0) {
+        uint16_t cap = (uint16_t)(t->n + GROW_CONTACTS);
+        void *less = realloc(t->contacts, cap * sizeof *t->contacts);
+        if (less) {
+            t->contacts = less;
+            t->cap = cap;
+        }
+    }
+}
+
+struct table_contact *table_find(const struct table *t, const uint8_t id[ID_SIZE])
+{
+    unsigned b = table_bucket(t, id), start = bucket_start(t, b);
+
+    for (unsigned i = start; i < start + t->count[b]; i++)
+        if (id_equal(t->contacts[i].id, id))
+            return &t->contacts[i];
+    return NULL;
+}
+
+/* ---- candidates: one short list for all buckets ------------------------------------------------------- */
+
+static void cache_remove(struct table *t, unsigned at)
+{
+    drop_addr(t, &t->cache[at]);
+    memmove(&t->cache[at], &t->cache[at + 1], (t->n_cache - at - 1u) * sizeof *t->cache);
+    t->n_cache--;
+}
+
+static void cache_forget(struct table *t, const uint8_t id[ID_SIZE])
+{
+    for (unsigned i = t->n_cache; i-- > 0;)
+        if (id_equal(t->cache[i].id, id))
+            cache_remove(t, i);
+}
+
+void table_offer(struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr)
+{
+    struct table_contact c = {.fails = 0};
+
+    if (addr->family != t->family || id_equal(id, t->self))
+        return;
+    cache_forget(t, id);
+    if (t->n_cache == TABLE_CACHE_MAX)
+        cache_remove(t, 0);
+    if (t->n_cache == t->cap_cache) {
+        uint8_t cap = (uint8_t)(t->cap_cache + 4);
+        void *more = realloc(t->cache, cap * sizeof *t->cache);
+        if (!more)
+            return;
+        t->cache = more;
+        t->cap_cache = cap;
+    }
+    memcpy(c.id, id, ID_SIZE);
+    if (set_addr(t, &c, addr))
+        t->cache[t->n_cache++] = c;
+}
+
+bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr *ret_addr)
+{
+    for (unsigned i = t->n_cache; i-- > 0;) {
+        struct addr addr = table_addr(t, &t->cache[i]);
+        if (!table_has_room(t, t->cache[i].id, &addr))
+            continue;
+        memcpy(ret_id, t->cache[i].id, ID_SIZE);
+        *ret_addr = addr;
+        cache_remove(t, i);
+        return true;
+    }
+    return false;
+}
+
+/* ---- contacts come and go ----------------------------------------------------------------------------- */
+
+/* The contact of a bucket to give up first: most failures, then the longest silent. */
+static unsigned worst_of(const struct table *t, unsigned b)
+{
+    unsigned start = bucket_start(t, b), worst = start;
+
+    for (unsigned i = start + 1; i < start + t->count[b]; i++)
+        if (t->contacts[i].fails > t->contacts[worst].fails)
+            worst = i;
+    return worst;
+}
+
+bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr)
+{
+    unsigned b = table_bucket(t, id);
+    const struct table_contact *known = table_find(t, id);
+
+    if (addr->family != t->family || id_equal(id, t->self))
+        return false;
+    if (known) {
+        struct addr at = table_addr(t, known);
+        return known->fails > 0 && !addr_equal(&at, addr);
+    }
+    if (!subnet_allows(t, b, addr))
+        return false;
+    return t->count[b] < bucket_room(t, b) || t->contacts[worst_of(t, b)].fails > 0;
+}
+
+/* RFC 6298's smoothing, in whole milliseconds, for one contact. */
+static void measure(struct table_contact *c, uint32_t rtt_ms, bool first)
+{
+    if (rtt_ms == TABLE_RTT_UNKNOWN)
+        return;
+    int rtt = rtt_ms < 60000 ? (int)rtt_ms : 60000;
+    int dev = first ? rtt / 2 : c->dev_ms + (abs(rtt - c->rtt_ms) - c->dev_ms) / 4;
+    int mean = first ? rtt : c->rtt_ms + (rtt - c->rtt_ms) / 8;
+
+    c->rtt_ms = (uint16_t)mean;
+    c->dev_ms = (uint8_t)(dev < 255 ? dev : 255);
+}
+
+enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t id[ID_SIZE], const struct addr *addr,
+                              uint32_t rtt_ms)
+{
+    unsigned b = table_bucket(t, id);
+    struct table_contact *c = table_find(t, id);
+
+    if (addr->family != t->family || id_equal(id, t->self))
+        return TABLE_REFUSED;
+    if (c) {
+        struct addr at = table_addr(t, c);
+        bool moved = !addr_equal(&at, addr);
+        if (moved && c->fails == 0)
+            return TABLE_MOVED;
+        if (moved) { /* it returned at another address, and the old one does not answer */
+            drop_addr(t, c);
+            set_addr(t, c, addr); /* cannot fail: a place has just become free */
+        }
+        c->seen_s = seconds(mono_ms);
+        c->fails = 0;
+        measure(c, rtt_ms, moved);
+        return TABLE_KNOWN;
+    }
+    if (!subnet_allows(t, b, addr))
+        return TABLE_REFUSED;
+    if (t->count[b] >= bucket_room(t, b)) {
+        unsigned worst = worst_of(t, b);
+        if (t->contacts[worst].fails == 0) {
+            table_offer(t, id, addr);
+            return TABLE_FULL;
+        }
+        remove_at(t, b, worst);
+    }
+    cache_forget(t, id);
+    c = insert(t, b, id, addr);
+    if (!c)
+        return TABLE_REFUSED;
+    c->seen_s = seconds(mono_ms);
+    measure(c, rtt_ms, true);
+    return TABLE_ADDED;
+}
+
+bool table_failed(struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr)
+{
+    struct table_contact *c = table_find(t, id);
+
+    if (!c)
+        return false;
+    struct addr at = table_addr(t, c);
+    if (!addr_equal(&at, addr))
+        return false;
+    if (++c->fails < TABLE_FAILS_MAX)
+        return false;
+    remove_at(t, table_bucket(t, id), (unsigned)(c - t->contacts));
+    return true;
+}
+
+void table_rename(struct table *t, const uint8_t self[ID_SIZE])
+{
+    struct table old = *t;
+
+    table_init(t, old.family, old.k, self);
+    for (unsigned i = 0; i < old.n; i++) {
+        struct table_contact *from = &old.contacts[i], *c;
+        struct addr addr = table_addr(&old, from);
+        unsigned b = table_bucket(t, from->id);
+        if (id_equal(from->id, self) || t->count[b] >= bucket_room(t, b) || !subnet_allows(t, b, &addr))
+            continue;
+        c = insert(t, b, from->id, &addr);
+        if (!c)
+            continue;
+        c->seen_s = from->seen_s;
+        c->rtt_ms = from->rtt_ms;
+        c->dev_ms = from->dev_ms;
+        c->fails = from->fails;
+    }
+    table_clear(&old);
+}
+
+/* ---- looking in --------------------------------------------------------------------------------------- */
+
+uint32_t table_age_s(const struct table_contact *c, uint64_t mono_ms)
+{
+    return (uint16_t)(seconds(mono_ms) - c->seen_s);
+}
+
+/* Merges contacts [from, to) into the sorted list `ret` of `n`, of which the first `fixed` are closer anyway. */
+static size_t merge_range(const struct table *t, const uint8_t target[ID_SIZE], unsigned from, unsigned to,
+                          const struct table_contact **ret, size_t n, size_t max, unsigned fails_max)
+{
+    size_t fixed = n;
+
+    for (unsigned i = from; i < to; i++) {
+        const struct table_contact *c = &t->contacts[i];
+        if (c->fails > fails_max || (n == max && (n == fixed || id_compare(target, c->id, ret[n - 1]->id) > 0)))
+            continue;
+        size_t at = n < max ? n++ : n - 1;
+        while (at > fixed && id_compare(target, c->id, ret[at - 1]->id) < 0) {
+            ret[at] = ret[at - 1];
+            at--;
+        }
+        ret[at] = c;
+    }
+    return n;
+}
+
+size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const struct table_contact **ret,
+                     size_t max, unsigned fails_max)
+{
+    unsigned b = table_bucket(t, target), start = bucket_start(t, b);
+    size_t n = 0;
+
+    /* With b the bucket of the target: b itself shares more bits with it than all others; those beyond b share
+     * exactly b bits; then b - 1, b - 2 ... each shares one less. So groups need no comparing with each other. */
+    n = merge_range(t, target, start, start + t->count[b], ret, n, max, fails_max);
+    if (n < max)
+        n = merge_range(t, target, start + t->count[b], t->n, ret, n, max, fails_max);
+    while (n < max && b > 0) {
+        b--;
+        n = merge_range(t, target, start - t->count[b], start, ret, n, max, fails_max);
+        start -= t->count[b];
+    }
+    return n;
+}
+
+size_t table_good(const struct table *t)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < t->n; i++)
+        n += t->contacts[i].fails == 0;
+    return n;
+}
+
+void table_touch(struct table *t, uint64_t mono_ms, const uint8_t target[ID_SIZE])
+{
+    t->refreshed_s[table_bucket(t, target)] = seconds(mono_ms);
+}
+
+double table_estimate(const struct table *t)
+{
+    const struct table_contact *near[UINT8_MAX];
+    size_t n = table_closest(t, t->self, near, t->k, 0);
+
+    if (n < t->k)
+        return (double)n + 1;
+    /* The i-th closest of N uniform points lies at i / N on average; N is the slope that fits all of them best. */
+    double num = 0, den = 0;
+    for (size_t i = 0; i < n; i++) {
+        double rank = (double)(i + 1);
+        num += rank * rank;
+        den += rank * id_distance(t->self, near[i]->id);
+    }
+    return den > 0 ? num / den : (double)n;
+}
+
+void table_check(const struct table *t)
+{
+    unsigned at = 0;
+
+    assert(t->n <= t->cap && t->n_cache <= TABLE_CACHE_MAX && t->n_cache <= t->cap_cache);
+    for (unsigned b = 0; b < TABLE_BUCKETS; b++) {
+        assert(t->count[b] <= t->k * TABLE_NEAR);
+        for (unsigned i = 0; i < t->count[b]; i++, at++) {
+            const struct table_contact *c = &t->contacts[at];
+            struct addr addr = table_addr(t, c);
+            assert(table_bucket(t, c->id) == b && !id_equal(c->id, t->self));
+            assert(c->fails < TABLE_FAILS_MAX && addr.port != 0);
+            for (unsigned j = at + 1; j < t->n; j++)
+                assert(!id_equal(c->id, t->contacts[j].id));
+        }
+    }
+    assert(at == t->n);
+}
