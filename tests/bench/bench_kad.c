@@ -25,6 +25,7 @@ struct net {
     struct kad *kad[NODES];
     struct io_udp udp[NODES];
     struct io_udp_batch *batch;
+    size_t n; /* opened so far */
     int epoll;
     uint64_t next_sweep_ms;
 };
@@ -94,7 +95,7 @@ static void pump(int wait_ms)
     }
     if (now.mono_ms < net.next_sweep_ms) return;
     net.next_sweep_ms = now.mono_ms + 20;
-    for (size_t i = 0; i < NODES; i++)
+    for (size_t i = 0; i < net.n; i++)
         if (kad_deadline_ms(net.kad[i]) <= now.mono_ms) {
             kad_tick(net.kad[i], now);
             drain(i);
@@ -116,6 +117,7 @@ static void open_net(void)
             exit(71);
         }
         epoll_ctl(net.epoll, EPOLL_CTL_ADD, net.udp[i].fd, &ev);
+        net.n++;
         if (i > 0) kad_join(net.kad[i], now_real(), &net.udp[0].addr);
         kad_tick(net.kad[i], now_real());
         drain(i);
