@@ -86,10 +86,12 @@ static void *serve_thread(void *arg)
         json_int_t tag = json_integer_value(json_object_get(request, "tag"));
         json_decref(request);
         for (int row = 0; row < f->rows; row++) {
-            int n = snprintf(reply, sizeof reply, "{\"v\":1,\"tag\":%lld,\"row\":{\"n\":%d}}", (long long)tag, row);
+            int n = snprintf(reply, sizeof reply, "{\"v\":1,\"tag\":%lld,\"row\":{\"n\":%d}}", (long long)tag,
+                             row);
             if (io_api_reply(f->server, client, reply, (size_t)n)) break;
         }
-        int n = snprintf(reply, sizeof reply, "{\"v\":1,\"tag\":%lld,\"done\":true,\"status\":%d,\"error\":\"taken\"}",
+        int n = snprintf(reply, sizeof reply,
+                         "{\"v\":1,\"tag\":%lld,\"done\":true,\"status\":%d,\"error\":\"taken\"}",
                          (long long)tag, i == 0 ? 0 : 73);
         io_api_reply(f->server, client, reply, (size_t)n);
     }
@@ -284,7 +286,8 @@ static void test_wiped_memory(void **state)
     json_get_alloc_funcs(&get, &release);
     char *p = get(64);
     memset(p, 's', 64);
-    /* Under AddressSanitizer a freed block stays in quarantine and may not be read: so look at the function. */
+    /* Under AddressSanitizer a freed block stays in quarantine and may not be read: so look at the function.
+     */
     assert_ptr_equal(get, malloc);
     assert_ptr_not_equal(release, free);
     release(p);

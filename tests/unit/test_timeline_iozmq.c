@@ -1,5 +1,6 @@
-/* Links over real ZeroMQ on loopback: who gets in, who is credited, what happens when the other side is slow, gone,
- * wrong or absent. Time is ours: io_zmq_turn is told what time it is, so no test waits for a time-out. */
+/* Links over real ZeroMQ on loopback: who gets in, who is credited, what happens when the other side is slow,
+ * gone, wrong or absent. Time is ours: io_zmq_turn is told what time it is, so no test waits for a time-out.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,7 +112,8 @@ static void pump(struct peer *a, struct peer *b, const int *value, int want)
         peer_turn(a);
         if (b && b->z) peer_turn(b);
         if (*value >= want || io_zmq_ready(a->z) || (b && b->z && io_zmq_ready(b->z))) continue;
-        struct pollfd fds[2] = { { io_zmq_fd(a->z), POLLIN, 0 }, { b && b->z ? io_zmq_fd(b->z) : -1, POLLIN, 0 } };
+        struct pollfd fds[2] = { { io_zmq_fd(a->z), POLLIN, 0 },
+                                 { b && b->z ? io_zmq_fd(b->z) : -1, POLLIN, 0 } };
         poll(fds, 2, 200);
     }
     assert_true(*value >= want);
@@ -424,8 +426,8 @@ static void test_table_of_links_is_bounded(void **state)
 }
 
 /* The handler's own door: questions as libzmq would put them, from addresses that loopback cannot have. */
-static void ask(struct peer *p, const char *version, const char *address, const char *mechanism, size_t key_size,
-                char ret_status[8])
+static void ask(struct peer *p, const char *version, const char *address, const char *mechanism,
+                size_t key_size, char ret_status[8])
 {
     const int zero = 0;
     uint8_t key[64] = { 7 };
