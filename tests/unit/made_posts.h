@@ -70,12 +70,12 @@ static inline struct made_post *made_chain(const struct identity *author, size_t
     return made_chain_from(author, NULL, n, 0, "post");
 }
 
-/* posts[from-1 .. to-1], newest first, as a run. Returns how many. */
+/* Those of `posts` (a chain, or a part of one) from seq `to` down to `from`, as a run. Returns how many. */
 static inline size_t made_run(struct feed_item *items, const struct made_post *posts, uint64_t from, uint64_t to)
 {
     size_t n = 0;
     for (uint64_t seq = to; seq >= from && seq > 0; seq--, n++) {
-        const struct made_post *p = &posts[seq - 1];
+        const struct made_post *p = &posts[seq - posts[0].h.seq];
         items[n] = (struct feed_item){ .header = span(p->header, POST_HEADER_SIZE), .state = POST_HELD,
                                        .body = span(p->body, p->body_size) };
     }
