@@ -15,8 +15,6 @@
 #include "core/now.h"
 #include "core/sntp.h"
 
-#define IO_SNTP_ADDRS_MAX 8 /* addresses kept of a name; the next is tried when one is silent */
-
 struct io_sntp;
 
 /* `count` 1..SNTP_SERVERS_MAX. `timing` NULL for the usual. CAM_EINVAL, CAM_ESYS. */

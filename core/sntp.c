@@ -274,6 +274,11 @@ void sntp_sent(struct sntp *s, int server, uint64_t t1_mono_us)
     v->t1_us = t1_mono_us;
 }
 
+bool sntp_is_waiting(const struct sntp *s, int server)
+{
+    return s->server[server].waiting;
+}
+
 void sntp_failed(struct sntp *s, struct now now, int server)
 {
     assert(server >= 0 && server < s->count);

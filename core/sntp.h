@@ -81,6 +81,7 @@ bool sntp_next_out(struct sntp *s, struct sntp_query *ret);
 
 /* When the query given last for this server left. Without it its answer is not used. */
 void sntp_sent(struct sntp *s, int server, uint64_t t1_mono_us);
+bool sntp_is_waiting(const struct sntp *s, int server); /* a query is under way: its socket is still needed */
 /* It could not be sent, or an ICMP error came back: counts as a time-out, without the wait. */
 void sntp_failed(struct sntp *s, struct now now, int server);
 

@@ -204,6 +204,8 @@ static void test_agree(void **state)
     /* a liar with a huge error bound reaches into the span but cannot pull out of it */
     assert_int_equal(sntp_agree((struct sntp_opinion[]){ ms(0, 5), ms(2, 5), ms(1400, 1400), ms(1, 5) }, 4, 4, &got), 4);
     assert_true(got.offset_us >= 0 && got.offset_us <= 5000);
+    assert_int_equal(sntp_agree((struct sntp_opinion[]){ ms(0, 5), ms(9, 5), ms(100, 96) }, 3, 3, &got), 3);
+    assert_int_equal(got.offset_us, 5000);
     /* touching ends agree, a microsecond apart they do not */
     assert_int_equal(sntp_agree((struct sntp_opinion[]){ { 0, 5 }, { 10, 5 } }, 2, 2, &got), 2);
     assert_int_equal(got.offset_us, 5);
@@ -367,6 +369,20 @@ static void test_the_best_sample_counts(void **state)
     run(w, 50 * MINUTE); /* later rounds are short trips: three are far off, then it steps */
     assert_in_range(off_ms(w) + 3, 0, 6);
     world_free(w);
+
+    /* The first of a round is the short one; the three behind it, each wrong by 100 ms, change nothing. */
+    w = world_new(1);
+    run(w, 2 * MINUTE);
+    uint64_t at;
+    while ((at = sntp_deadline_ms(w->s)) > w->mono_us / 1000 + 3000)
+        run(w, at - w->mono_us / 1000 - 2000);
+    run(w, 3000);
+    assert_int_equal(w->fake[0].asked % SNTP_SAMPLES, 1);
+    w->fake[0].there_us = 201000;
+    run(w, 100000); /* and before the next round */
+    assert_int_equal(w->fake[0].asked % SNTP_SAMPLES, 0);
+    assert_in_range(off_ms(w) + 5, 0, 10);
+    world_free(w);
 }
 
 static void test_one_liar_among_four(void **state)
@@ -506,6 +522,24 @@ static void test_slew_step_and_panic(void **state)
     world_free(w);
 }
 
+/* After a long silence, too, a large correction is asked about again soon. */
+static void test_far_after_silence(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    run(w, MINUTE);
+    w->fake[0].silent = true;
+    run(w, 12 * HOUR);
+    w->fake[0].silent = false;
+    w->fake[0].wrong_us = 5000000;
+    int asked = w->fake[0].asked;
+    while (w->fake[0].asked == asked)
+        run(w, 1000);
+    run(w, 4 * MINUTE);
+    assert_in_range(off_ms(w), 4990, 5010);
+    world_free(w);
+}
+
 static void test_system_clock_steps_are_not_seen(void **state)
 {
     (void)state;
@@ -633,6 +667,7 @@ BEND(root_both, (a->root_delay = 0x18000, a->root_dispersion = 0xc001))
 BEND(root_max, a->root_delay = a->root_dispersion = UINT32_MAX)
 BEND(no_receive, a->receive = 0)
 BEND(no_transmit, a->transmit = 0)
+BEND(no_times, a->receive = a->transmit = 0)
 BEND(back_in_time, a->transmit = sntp_from_unix_us(t - 1))
 BEND(longer_than_the_trip, a->transmit = sntp_from_unix_us(t + 40000))
 BEND(reference_ahead, a->reference = sntp_from_unix_us(t + 5000000))
@@ -657,7 +692,7 @@ static void test_every_field(void **state)
         { bend_stratum_16, CAM_EFORMAT }, { bend_stratum_255, CAM_EFORMAT }, { bend_precision, CAM_EFORMAT },
         { bend_root_delay, CAM_EFORMAT }, { bend_root_dispersion, CAM_EFORMAT }, { bend_root_both, CAM_EFORMAT },
         { bend_root_max, CAM_EFORMAT }, { bend_no_receive, CAM_EFORMAT }, { bend_no_transmit, CAM_EFORMAT },
-        { bend_back_in_time, CAM_EFORMAT }, { bend_longer_than_the_trip, CAM_EFORMAT },
+        { bend_no_times, CAM_EFORMAT }, { bend_back_in_time, CAM_EFORMAT }, { bend_longer_than_the_trip, CAM_EFORMAT },
         { bend_reference_ahead, CAM_EFORMAT }, { bend_origin_zero, CAM_EAUTH }, { bend_origin_other, CAM_EAUTH },
         { bend_origin_high, CAM_EAUTH },
         { bend_fine_v3, 0 }, { bend_fine_stratum_1, 0 }, { bend_fine_stratum_15, 0 }, { bend_fine_leap_1, 0 },
@@ -841,6 +876,7 @@ int main(void)
         cmocka_unit_test(test_all_silent),
         cmocka_unit_test(test_one_or_two_servers),
         cmocka_unit_test(test_slew_step_and_panic),
+        cmocka_unit_test(test_far_after_silence),
         cmocka_unit_test(test_system_clock_steps_are_not_seen),
         cmocka_unit_test(test_drifting_machine),
         cmocka_unit_test(test_kod),
