@@ -12,30 +12,34 @@ static_assert(KAD_GUARD_SECRET_SIZE == crypto_shorthash_KEYBYTES, "SipHash-2-4")
 static_assert(KAD_TOKEN_SIZE == crypto_shorthash_BYTES, "SipHash-2-4");
 
 #define NONE KAD_MAP_NONE
-#define S_US 1000000u
 
-/* A bucket is the time at which it will be full again: taking moves it ahead, and nothing has to be refilled.
- * `each_ns` is what one unit costs, `cap_us` how far ahead it may be, that is, how much it holds. */
+/* A bucket is a debt, in microseconds until it is full again: taking adds to it, time takes it away, and
+ * touch() is where time does. `each_ns` is what one unit costs, `cap_us` how large the debt may be, that is,
+ * how much the bucket holds. */
 struct bucket_kind {
-    uint64_t each_ns, cap_us;
+    uint32_t each_ns, cap_us;
 };
 
-static const struct bucket_kind unproven_bytes = {60ull * S_US * 1000 / KAD_GUARD_BURST_BYTES, 60ull * S_US};
-static const struct bucket_kind proven_bytes = {1ull * S_US * 1000 / KAD_GUARD_PROVEN_BYTES_S, 4ull * S_US};
-static const struct bucket_kind datagrams = {1ull * S_US * 1000 / KAD_GUARD_DATAGRAMS_S, 2ull * S_US};
-static const struct bucket_kind stores = {1ull * S_US * 1000 / KAD_GUARD_STORES_S,
-                                          1ull * S_US *KAD_GUARD_STORES_BURST / KAD_GUARD_STORES_S};
+#define NS_A_S 1000000000ull
+#define US_A_S 1000000u
+
+static const struct bucket_kind unproven_bytes = {60 * NS_A_S / KAD_GUARD_BURST_BYTES, 60 * US_A_S};
+static const struct bucket_kind proven_bytes = {NS_A_S / KAD_GUARD_PROVEN_BYTES_S, 4 * US_A_S};
+static const struct bucket_kind datagrams = {NS_A_S / KAD_GUARD_DATAGRAMS_S, 2 * US_A_S};
+static const struct bucket_kind stores = {NS_A_S / KAD_GUARD_STORES_S,
+                                          KAD_GUARD_STORES_BURST / KAD_GUARD_STORES_S *US_A_S};
 
 enum list_kind { UNPROVEN, PROVEN, LISTS };
 
-struct
-    known { /* an address; the hash alone stands for it: 64 bits under a secret key do not meet by chance */
+/* An address. Its hash alone stands for it: 64 bits under a secret key do not meet by chance. */
+struct known {
     uint64_t hash;
-    uint64_t seen_ms, proven_ms;                /* proven until */
-    uint64_t bytes_us, datagrams_us, stores_us; /* buckets */
+    uint64_t seen_ms;
+    uint32_t proven_ms;                         /* for so long after seen_ms it counts as proven */
+    uint32_t bytes_us, datagrams_us, stores_us; /* buckets, as they were at seen_ms */
     uint32_t credit;                            /* unproven: bytes it sent that were not answered yet */
     uint32_t prev, next;                        /* in its list; the one seen last comes first */
-    uint32_t list;
+    uint8_t list;
 };
 
 struct kad_guard {
@@ -146,7 +150,7 @@ static void list_out(struct kad_guard *g, uint32_t i)
 static void list_in(struct kad_guard *g, uint32_t i, uint32_t list)
 {
     struct known *k = &g->known[i];
-    k->list = list;
+    k->list = (uint8_t)list;
     k->prev = NONE;
     k->next = g->first[list];
     *(k->next == NONE ? &g->last[list] : &g->known[k->next].prev) = i;
@@ -186,7 +190,7 @@ static void list_make_room(struct kad_guard *g, struct now now, uint32_t list)
     if (g->count[list] < KAD_GUARD_ADDRESSES_MAX)
         return;
     uint32_t i = g->last[list];
-    if (list == UNPROVEN && g->known[i].bytes_us > now.mono_ms * 1000)
+    if (list == UNPROVEN && g->known[i].bytes_us > (now.mono_ms - g->known[i].seen_ms) * 1000)
         g->tight_ms = now.mono_ms + KAD_GUARD_IDLE_MS;
     forget(g, i);
 }
@@ -205,7 +209,7 @@ static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
 {
     list_make_room(g, now, UNPROVEN);
     if (g->n == g->cap) {
-        uint32_t cap = g->cap ? g->cap * 2 : 4;
+        uint32_t cap = g->cap + g->cap / 2 + 4;
         struct known *larger = realloc(g->known, cap * sizeof *larger);
         if (!larger)
             return NULL;
@@ -214,11 +218,11 @@ static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
     }
     if (kad_map_add(&g->map, (uint32_t)hash, g->n))
         return NULL;
-    uint64_t now_us = now.mono_ms * 1000;
     uint32_t i = g->n++;
     g->known[i] = (struct known){
         .hash = hash,
-        .bytes_us = now.mono_ms < g->tight_ms ? now_us + unproven_bytes.cap_us : 0,
+        .seen_ms = now.mono_ms,
+        .bytes_us = now.mono_ms < g->tight_ms ? unproven_bytes.cap_us : 0,
     };
     list_in(g, i, UNPROVEN);
     return &g->known[i];
@@ -241,6 +245,8 @@ static struct known *move(struct kad_guard *g, struct now now, struct known *k, 
     return &g->known[i];
 }
 
+static void fade(uint32_t *what, uint64_t by) { *what = *what > by ? *what - (uint32_t)by : 0; }
+
 /* The address, as seen now. NULL only without memory. */
 static struct known *touch(struct kad_guard *g, struct now now, const struct addr *addr)
 {
@@ -248,9 +254,14 @@ static struct known *touch(struct kad_guard *g, struct now now, const struct add
     struct known *k = find(g, hash);
     if (!k && !(k = add(g, now, hash)))
         return NULL;
+    uint64_t passed_ms = now.mono_ms - k->seen_ms;
     k->seen_ms = now.mono_ms;
+    fade(&k->proven_ms, passed_ms);
+    fade(&k->bytes_us, passed_ms * 1000);
+    fade(&k->datagrams_us, passed_ms * 1000);
+    fade(&k->stores_us, passed_ms * 1000);
     uint32_t i = (uint32_t)(k - g->known);
-    if (k->list == PROVEN && k->proven_ms <= now.mono_ms)
+    if (k->list == PROVEN && k->proven_ms == 0)
         return move(g, now, k, UNPROVEN);
     if (g->first[k->list] != i) {
         list_out(g, i);
@@ -264,7 +275,7 @@ void kad_guard_tick(struct kad_guard *g, struct now now)
     for (uint32_t l = 0; l < LISTS; l++)
         while (g->last[l] != NONE) {
             const struct known *k = &g->known[g->last[l]];
-            if (k->seen_ms + KAD_GUARD_IDLE_MS > now.mono_ms || k->proven_ms > now.mono_ms)
+            if (k->seen_ms + KAD_GUARD_IDLE_MS > now.mono_ms || k->seen_ms + k->proven_ms > now.mono_ms)
                 break;
             forget(g, g->last[l]);
         }
@@ -272,25 +283,23 @@ void kad_guard_tick(struct kad_guard *g, struct now now)
 
 /* ---- budgets ------------------------------------------------------------------------------------------ */
 
-static uint64_t bucket_left(const struct bucket_kind *kind, uint64_t full_us, struct now now)
+static size_t bucket_left(const struct bucket_kind *kind, uint32_t debt_us)
 {
-    uint64_t now_us = now.mono_ms * 1000, ahead_us = full_us > now_us ? full_us - now_us : 0;
-    return ahead_us >= kind->cap_us ? 0 : (kind->cap_us - ahead_us) * 1000 / kind->each_ns;
+    return debt_us >= kind->cap_us ? 0 : (size_t)((uint64_t)(kind->cap_us - debt_us) * 1000 / kind->each_ns);
 }
 
-static bool bucket_take(const struct bucket_kind *kind, uint64_t *full_us, struct now now, uint64_t units)
+static bool bucket_take(const struct bucket_kind *kind, uint32_t *debt_us, size_t units)
 {
-    uint64_t now_us = now.mono_ms * 1000;
-    if (units > bucket_left(kind, *full_us, now))
+    if (units > bucket_left(kind, *debt_us))
         return false;
-    *full_us = (*full_us > now_us ? *full_us : now_us) + (units * kind->each_ns + 999) / 1000;
+    *debt_us += (uint32_t)(((uint64_t)units * kind->each_ns + 999) / 1000);
     return true;
 }
 
 bool kad_guard_recv(struct kad_guard *g, struct now now, const struct addr *addr, size_t bytes)
 {
     struct known *k = touch(g, now, addr);
-    if (!k || !bucket_take(&datagrams, &k->datagrams_us, now, 1))
+    if (!k || !bucket_take(&datagrams, &k->datagrams_us, 1))
         return false;
     if (k->list == UNPROVEN)
         k->credit =
@@ -304,9 +313,9 @@ bool kad_guard_send(struct kad_guard *g, struct now now, const struct addr *addr
     if (!k)
         return false;
     if (k->list == PROVEN)
-        return bucket_take(&proven_bytes, &k->bytes_us, now, bytes);
+        return bucket_take(&proven_bytes, &k->bytes_us, bytes);
     size_t beyond = bytes > k->credit ? bytes - k->credit : 0;
-    if (beyond && !bucket_take(&unproven_bytes, &k->bytes_us, now, beyond))
+    if (beyond && !bucket_take(&unproven_bytes, &k->bytes_us, beyond))
         return false;
     k->credit -= (uint32_t)(bytes - beyond);
     return true;
@@ -317,8 +326,8 @@ size_t kad_guard_room(struct kad_guard *g, struct now now, const struct addr *ad
     const struct known *k = touch(g, now, addr);
     if (!k)
         return 0;
-    return k->list == PROVEN ? bucket_left(&proven_bytes, k->bytes_us, now)
-                             : k->credit + bucket_left(&unproven_bytes, k->bytes_us, now);
+    return k->list == PROVEN ? bucket_left(&proven_bytes, k->bytes_us)
+                             : k->credit + bucket_left(&unproven_bytes, k->bytes_us);
 }
 
 void kad_guard_prove(struct kad_guard *g, struct now now, const struct addr *addr)
@@ -328,27 +337,27 @@ void kad_guard_prove(struct kad_guard *g, struct now now, const struct addr *add
         return;
     if (k->list == UNPROVEN)
         k = move(g, now, k, PROVEN);
-    k->proven_ms = now.mono_ms + KAD_GUARD_PROVEN_MS;
+    k->proven_ms = KAD_GUARD_PROVEN_MS;
 }
 
 bool kad_guard_is_proven(struct kad_guard *g, struct now now, const struct addr *addr)
 {
     const struct known *k = find(g, addr_hash(g, addr));
-    return k && k->list == PROVEN && k->proven_ms > now.mono_ms;
+    return k && k->list == PROVEN && k->seen_ms + k->proven_ms > now.mono_ms;
 }
 
 bool kad_guard_store(struct kad_guard *g, struct now now, const struct addr *addr)
 {
     struct known *k = touch(g, now, addr);
-    return k && bucket_take(&stores, &k->stores_us, now, 1);
+    return k && bucket_take(&stores, &k->stores_us, 1);
 }
 
 void kad_guard_bad_store(struct kad_guard *g, struct now now, const struct addr *addr)
 {
     struct known *k = touch(g, now, addr);
-    uint64_t left = k ? bucket_left(&stores, k->stores_us, now) : 0;
+    size_t left = k ? bucket_left(&stores, k->stores_us) : 0;
     if (left)
-        bucket_take(&stores, &k->stores_us, now, left < KAD_GUARD_BAD_STORE ? left : KAD_GUARD_BAD_STORE);
+        bucket_take(&stores, &k->stores_us, left < KAD_GUARD_BAD_STORE ? left : KAD_GUARD_BAD_STORE);
 }
 
 size_t kad_guard_addresses(const struct kad_guard *g) { return g->n; }

@@ -12,7 +12,8 @@
 /* The named vector of any of the documents as bytes; 0 when there is none. */
 static inline size_t vector_read(const char *name, uint8_t *ret, size_t cap)
 {
-    static const char *const documents[] = { "docs/protocol.md", "docs/protocol-timeline.md" };
+    static const char *const documents[] = { "docs/protocol.md", "docs/protocol-timeline.md",
+                                            "docs/protocol-records.md" };
     for (size_t d = 0; d < sizeof documents / sizeof documents[0]; d++) {
         FILE *f = fopen(documents[d], "r");
         char line[512], hex[8192] = "";
