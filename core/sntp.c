@@ -89,7 +89,7 @@ void sntp_status(const struct sntp *s, struct now now, struct sntp_status *ret)
 /* Takes what the servers agree on into the clock. */
 static enum sntp_take update(struct sntp *s, uint64_t mono_us)
 {
-    struct sntp_opinion list[SNTP_SERVERS_MAX], agreed;
+    struct sntp_opinion list[SNTP_SERVERS_MAX] = { { 0, 0 } }, agreed;
     int count = 0, usable = 0;
     for (int i = 0; i < s->count; i++) {
         const struct server *v = &s->server[i];
