@@ -266,6 +266,7 @@ void io_api_unbind(struct io_api_server *s)
     if (!s) return;
     message_wipe(&s->in);
     if (s->socket) zmq_close(s->socket);
+    unlink(s->path); /* libzmq leaves it; the lock says that nobody else's can be there yet */
     free(s);
 }
 
