@@ -152,11 +152,12 @@ int store_collect_expired(struct store *s, struct now now, uint32_t lifespan_s, 
                           uint32_t *ret_removed, bool *ret_more)
 {
     struct rule rule = { .now_ms = now.wall_ms, .lifespan_s = lifespan_s };
-    uint32_t removed = 0, budget = max_posts;
+    uint32_t removed = 0;
     int err = collect_due(s, now, max_posts, &removed);
     if (err)
         return err;
-    bool more = removed == max_posts;
+    uint32_t budget = max_posts - removed;
+    bool more = budget == 0;
     if (lifespan_s > 0 && !more) {
         uint32_t key = s->posts->collect_feed;
         more = true;
