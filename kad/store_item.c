@@ -170,9 +170,18 @@ int kad_store_put(struct kad_store *s, struct now now, const struct kad_item *in
         item_seen(s, now, old);
         return 0;
     }
-    if (victim)
+    uint8_t salt[KAD_SALT_MAX], v[KAD_VALUE_MAX];
+    struct kad_item copy = *in;
+    if (victim) { /* what goes may be what `in` borrows from */
+        memcpy(v, in->v.data, in->v.size);
+        copy.v.data = v;
+        if (in->is_mutable && in->salt.size) {
+            memcpy(salt, in->salt.data, in->salt.size);
+            copy.salt.data = salt;
+        }
         store_displace(s, victim);
-    struct store_item *item = store_item_set(s, now, old, target, in, (uint32_t)exp_s, has_exp, source);
+    }
+    struct store_item *item = store_item_set(s, now, old, target, &copy, (uint32_t)exp_s, has_exp, source);
     if (!item)
         return KAD_ERROR_FULL;
     store_mark_item(s, item);

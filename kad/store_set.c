@@ -307,14 +307,19 @@ int kad_store_set_put(struct kad_store *s, struct now now, const uint8_t root[KA
         old->seen_s = store_now_s(now);
         return 0;
     }
-    if (victim)
-        store_displace(s, victim); /* its shard may have been ours, and may be gone with it */
+    uint8_t v[KAD_SET_VALUE_MAX];
+    struct kad_entry copy = *in;
+    if (victim) { /* what goes may be what `in` borrows from, and take its shard with it, which may be ours */
+        memcpy(v, in->v.data, in->v.size);
+        copy.v.data = v;
+        store_displace(s, victim);
+    }
     shard = store_shard_make(s, now, &at);
     if (!shard)
         return KAD_ERROR_FULL;
     bool reborn = !old || (old->tombstone && !kad_entry_is_tombstone(in));
     uint32_t refreshed_s = old ? old->refreshed_s : 0;
-    struct store_entry *e = store_entry_set(s, shard, old, in, (uint32_t)exp_s, source);
+    struct store_entry *e = store_entry_set(s, shard, old, &copy, (uint32_t)exp_s, source);
     if (!e) {
         store_shard_settle(s, shard);
         return KAD_ERROR_FULL;

@@ -342,6 +342,34 @@ static void test_entry_flood(void **state)
     assert_int_equal(stats(w).entries, 100);
 }
 
+/* Moving an entry from one shard to another in a full store may push out the very entry that is read from. */
+static void test_moving_in_a_full_store(void **state)
+{
+    struct world *w = *state;
+    struct addr a = from(0x01020304);
+    struct kad_shard_id at = whole();
+    uint8_t slot[KAD_SLOT_SIZE];
+    limit(w, 0, 2, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct identity *id = identity(i);
+        struct kad_entry e = entry(id, 1, value(w, START_S + 1000, i));
+        assert_int_equal(kad_store_set_put(w->s, w->now, root, 0, &e, &a), 0);
+        identity_free(id);
+    }
+    for (uint8_t depth = 1; depth < 5; depth++) {
+        struct kad_entry held, moved;
+        struct kad_shard_id child;
+        if (!kad_store_entry_next(w->s, w->now, &at, NULL, 0, &held, slot))
+            break;
+        assert_int_equal(kad_store_set_put(w->s, w->now, root, depth, &held, NULL), 0);
+        kad_shard_of(&child, root, depth, slot);
+        assert_int_equal(kad_store_entry_get(w->s, w->now, &child, held.pk, &moved), 0);
+        assert_int_equal(kad_entry_verify(&moved, root), 0);
+        kad_store_check(w->s);
+    }
+    assert_int_equal(stats(w).entries, 2);
+}
+
 static void test_shard_replication_skips_what_was_seen(void **state)
 {
     struct world *w = *state;
@@ -384,6 +412,7 @@ int main(void)
         WITH(test_split_mark_lapses),
         WITH(test_shards_are_told_apart_by_depth),
         WITH(test_entry_flood),
+        WITH(test_moving_in_a_full_store),
         WITH(test_shard_replication_skips_what_was_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
