@@ -210,10 +210,11 @@ static void node_heard(struct kad *k, const struct rpc_tx *tx, const struct krpc
         return; /* an error reply carries none; table entries are renewed by replies alone */
     if (!id_is_zero(tx->id) && !id_equal(tx->id, m->id) && table_failed(&net->table, tx->id, &tx->to))
         k->table_changed = true; /* another node lives there now */
-    if (!node_network_ok(k, m) || !node_acceptable(k, m->id, &tx->to))
+    if (!node_network_ok(k, m))
         return;
     join_vote(k, &tx->to, m->ip);
-    net = node_net_of(k, &tx->to);
+    if (!node_acceptable(k, m->id, &tx->to))
+        return;
     enum table_result result = table_heard(&net->table, k->now.mono_ms, m->id, &tx->to, rtt);
     if (result == TABLE_ADDED) {
         k->table_changed = true;
@@ -240,7 +241,7 @@ static void node_failed(struct kad *k, const struct rpc_tx *tx)
         return;
     /* If nobody at all answered since, it may be our own line that is down: doubt, but keep. */
     const struct table_contact *c = table_find(&net->table, tx->id);
-    if (c && c->fails + 1 >= TABLE_FAILS_MAX && k->heard_ms <= tx->sent_ms)
+    if (c && c->fails + 1 >= TABLE_FAILS_MAX && k->heard_ms < tx->sent_ms)
         return;
     if (table_failed(&net->table, tx->id, &tx->to)) {
         k->table_changed = true;

@@ -31,7 +31,7 @@
 #define NODE_JOIN_MAX 16            /* addresses given to kad_join */
 #define NODE_REMEMBER_MAX 256       /* contacts remembered from disk */
 #define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
-#define NODE_DEAD_MAX 16            /* addresses that did not answer lately: lookups ask them last */
+#define NODE_DEAD_MAX 32            /* addresses that did not answer lately: lookups ask them last */
 #define NODE_DEAD_MS 30000
 #define NODE_VOTES_MAX 8            /* what others say our address is */
 #define NODE_VOTES_NEEDED 3
@@ -116,8 +116,9 @@ struct kad {
     uint8_t n_newcomers;
     uint8_t fill_bucket[2];    /* the next far bucket to be filled after the first lookup */
     uint16_t greet_credit;     /* in thousandths of a ping */
+    uint8_t looks;             /* how often we have looked around us since the first lookup */
     uint64_t greet_ms;
-    uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms; /* when next */
+    uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms, look_ms; /* when next */
     struct node_newcomer *newcomers;
     uint32_t walk_cursor;
 

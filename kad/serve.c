@@ -219,40 +219,50 @@ static int serve_sput(struct kad *k, const struct addr *from, const struct krpc_
     return 0;
 }
 
+static bool take_credit(struct kad *k)
+{
+    uint64_t passed = k->now.mono_ms - k->greet_ms, credit = k->greet_credit + passed * NODE_GREET_PER_S;
+
+    k->greet_ms = k->now.mono_ms;
+    k->greet_credit = (uint16_t)(credit < NODE_GREET_BURST * 1000 ? credit : NODE_GREET_BURST * 1000);
+    if (k->greet_credit < 1000)
+        return false;
+    k->greet_credit = (uint16_t)(k->greet_credit - 1000);
+    return true;
+}
+
 /* Somebody asked us something and may be a contact. It becomes one if it answers a ping; those are rationed. */
 static void greet(struct kad *k, const struct addr *from, const struct krpc_msg *q)
 {
-    struct table *table = &node_net_of(k, from)->table;
+    struct node_net *net = node_net_of(k, from);
+    struct table *table = &net->table;
+    struct addr at = *from;
 
-    if (q->ro || !node_network_ok(k, q) || !node_acceptable(k, q->id, from))
+    if (q->ro || !node_network_ok(k, q))
         return;
-    const struct table_contact *known = table_find(table, q->id);
-    if (known) {
-        struct addr at = table_addr(table, known);
-        if (addr_equal(&at, from))
+    if (node_acceptable(k, q->id, from)) {
+        const struct table_contact *known = table_find(table, q->id);
+        if (known)
+            at = table_addr(table, known);
+        if (known && addr_equal(&at, from))
             return;
-        /* The same id at another address: it moved, unless the old place still answers. */
-        table_offer(table, q->id, from);
-        if (!rpc_is_asking(&k->rpc, &at))
-            node_ping(k, &at, q->id);
-        return;
+        /* The same id at another address: it moved, unless the old place still answers; so ask there. */
+        if (known || !table_has_room(table, q->id, from)) {
+            table_offer(table, q->id, from);
+            if (!known)
+                return;
+        }
+    } else if (net->self.family != 0) {
+        return; /* while we do not know our own address, anybody may tell it */
     }
-    if (!table_has_room(table, q->id, from)) {
-        table_offer(table, q->id, from);
+    if (rpc_is_asking(&k->rpc, &at))
         return;
-    }
-    uint64_t passed = k->now.mono_ms - k->greet_ms, credit = k->greet_credit + passed * NODE_GREET_PER_S;
-    k->greet_ms = k->now.mono_ms;
-    k->greet_credit = (uint16_t)(credit < NODE_GREET_BURST * 1000 ? credit : NODE_GREET_BURST * 1000);
-    if (k->greet_credit < 1000) {
+    if (take_credit(k)) {
+        node_ping(k, &at, node_acceptable(k, q->id, &at) ? q->id : NULL);
+    } else {
         table_offer(table, q->id, from);
         upkeep_candidate(k);
-        return;
     }
-    if (rpc_is_asking(&k->rpc, from))
-        return;
-    k->greet_credit = (uint16_t)(k->greet_credit - 1000);
-    node_ping(k, from, q->id);
 }
 
 void serve_query(struct kad *k, const struct addr *from, const struct krpc_msg *q)

@@ -4,6 +4,8 @@
  *     doubt       contacts that did not answer are asked again, until they do or are dropped
  *     liveness    contacts not heard for a quarter of an hour are asked whether they live
  *     candidate   one replacement candidate at a time is tried
+ *     look        a lookup of our own id, some seconds after the first and then each hour: many may have joined
+ *                 at the same time as we
  *     refresh     a lookup in the range of each bucket that saw none for an hour (BEP 5 says 15 minutes; the paper
  *                 says an hour, and most ranges are crossed by other lookups anyway)
  *     hand-over   a new contact gets the records that it should hold (paper, section 2.5)
@@ -24,6 +26,7 @@
 #define LIVENESS_BATCH 8
 #define LIVENESS_AGAIN_MS 5000
 #define CANDIDATE_MS 250
+#define LOOK_FIRST_MS 3000     /* after the first lookup; then 30 s, 5 minutes, and each hour */
 #define REFRESH_S 3600
 #define REFRESH_STEP_MS 1000   /* between two refreshes */
 #define HANDOVER_BATCH 32      /* records looked at in one step */
@@ -35,7 +38,7 @@ void upkeep_init(struct kad *k)
     for (unsigned net = 0; net < 2; net++)
         for (unsigned b = 0; b < TABLE_BUCKETS; b++)
             k->net[net].table.refreshed_s[b] = (uint16_t)(k->now.mono_ms / 1000);
-    k->doubt_ms = k->candidate_ms = k->liveness_ms = k->refresh_ms = k->handover_ms = NOW_NEVER;
+    k->doubt_ms = k->candidate_ms = k->liveness_ms = k->refresh_ms = k->handover_ms = k->look_ms = NOW_NEVER;
     k->greet_credit = NODE_GREET_BURST * 1000;
     k->greet_ms = k->now.mono_ms;
 }
@@ -66,6 +69,8 @@ void upkeep_candidate(struct kad *k)
 void upkeep_booted(struct kad *k)
 {
     k->fill_bucket[0] = k->fill_bucket[1] = 0;
+    k->looks = 0;
+    k->look_ms = k->now.mono_ms + LOOK_FIRST_MS;
     sooner(&k->refresh_ms, k->now.mono_ms + REFRESH_STEP_MS);
     upkeep_candidate(k);
 }
@@ -97,7 +102,9 @@ static void tick_doubt(struct kad *k)
     uint64_t wait = DOUBT_MS;
 
     k->doubt_ms = NOW_NEVER;
-    ask_contacts(k, true, 0, DOUBT_BATCH);
+    /* One that lives is asked as well: if it answers and the others do not, it is not our line that is down. */
+    if (ask_contacts(k, true, 0, DOUBT_BATCH) > 0)
+        ask_contacts(k, false, 0, 1);
     for (unsigned net = 0; net < 2; net++)
         any = any || table_good(&k->net[net].table) < k->net[net].table.n;
     if (!k->ready) { /* everybody is silent: ever more slowly */
@@ -185,6 +192,24 @@ static bool refresh_one(struct kad *k, unsigned net)
         return true;
     }
     return false;
+}
+
+static void tick_look(struct kad *k)
+{
+    static const uint32_t wait_s[] = {LOOK_FIRST_MS / 100, LOOK_FIRST_MS / 10, REFRESH_S};
+
+    for (unsigned net = 0; net < 2; net++) {
+        if (k->net[net].table.n == 0 || k->n_inner >= REQUEST_INNER_MAX)
+            continue;
+        struct request *r = request_new(k, REQUEST_REFRESH, k->net[net].table.self, 0);
+        if (r)
+            request_submit(k, r);
+        if (id_equal(k->net[0].table.self, k->net[1].table.self))
+            break; /* one lookup goes through both families */
+    }
+    k->look_ms = k->now.mono_ms + wait_s[k->looks] * UINT64_C(1000);
+    if (k->looks < 2)
+        k->looks++;
 }
 
 static void tick_refresh(struct kad *k)
@@ -312,6 +337,8 @@ void upkeep_tick(struct kad *k)
         tick_candidate(k);
     if (k->liveness_ms <= now_ms)
         tick_liveness(k);
+    if (k->look_ms <= now_ms)
+        tick_look(k);
     if (k->refresh_ms <= now_ms)
         tick_refresh(k);
     if (k->handover_ms <= now_ms)
@@ -326,6 +353,7 @@ uint64_t upkeep_deadline_ms(const struct kad *k)
     sooner(&next, k->doubt_ms);
     sooner(&next, k->candidate_ms);
     sooner(&next, k->liveness_ms);
+    sooner(&next, k->look_ms);
     sooner(&next, k->refresh_ms);
     sooner(&next, k->handover_ms);
     if (k->ready) {
