@@ -1,0 +1,264 @@
+/* Signed sets over a network of whole nodes: many writers, many readers, holders that differ, shards that split. */
+#include "tests/unit/kad_net.h"
+
+static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x70};
+
+static struct kad_entry made_entry(struct net *net, uint8_t *buf, const struct identity *id, int64_t seq, bool tombstone)
+{
+    struct bytes_out out = bytes_out(buf, KAD_SET_VALUE_MAX);
+    ben_put_dict(&out);
+    if (tombstone) {
+        ben_put_key(&out, "del");
+        ben_put_int(&out, 1);
+    }
+    ben_put_key(&out, "exp");
+    ben_put_int(&out, now_unix_s(net->now) + 20 * 86400);
+    ben_put_key(&out, "name");
+    ben_put_text(&out, "somebody");
+    ben_put_end(&out);
+    struct kad_entry entry = {.seq = seq, .v = span(buf, out.size)};
+    assert_int_equal(kad_entry_sign(&entry, root, id), 0);
+    return entry;
+}
+
+static struct identity *numbered(unsigned n)
+{
+    uint8_t seed[KEY_SIZE] = {0x11, (uint8_t)n, (uint8_t)(n >> 8)};
+    return identity_from_seed(seed);
+}
+
+static void nine_at_the_same_instant(void **state)
+{
+    (void)state;
+    struct net *net = net_new(30, &(struct net_options){.seed = 21, .latency_ms = 10});
+    net_start_all(net);
+    struct result *puts[9];
+    struct identity *ids[9];
+    for (unsigned i = 0; i < 9; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        ids[i] = numbered(i);
+        struct kad_entry entry = made_entry(net, buf, ids[i], 1, false);
+        puts[i] = net_set_put(net, 1 + i, root, &entry);
+    }
+    for (unsigned i = 0; i < 9; i++) {
+        net_run_until(net, puts[i]);
+        assert_int_equal(puts[i]->status, 0);
+        assert_true(puts[i]->holders >= 15);
+    }
+    for (size_t i = 0; i < net->n; i++) {
+        struct result *set = net_set_get(net, i, root, false, 0);
+        net_run_until(net, set);
+        assert_int_equal(set->status, 0);
+        assert_int_equal(set->n_entries, 9);
+        assert_true(set->holders >= 3);
+    }
+    net_check(net);
+    for (unsigned i = 0; i < 9; i++)
+        identity_free(ids[i]);
+    net_free(net);
+}
+
+static void highest_seq_and_tombstones(void **state)
+{
+    (void)state;
+    struct net *net = net_new(20, &(struct net_options){.seed = 22, .latency_ms = 5, .k = 8});
+    net_start_all(net);
+    struct identity *a = numbered(1), *b = numbered(2);
+    uint8_t buf[KAD_SET_VALUE_MAX];
+    struct kad_entry entry = made_entry(net, buf, a, 5, false);
+    net_run_until(net, net_set_put(net, 1, root, &entry));
+    entry = made_entry(net, buf, b, 2, false);
+    net_run_until(net, net_set_put(net, 2, root, &entry));
+    entry = made_entry(net, buf, a, 6, true);
+    struct result *put = net_set_put(net, 3, root, &entry);
+    net_run_until(net, put);
+    assert_int_equal(put->status, 0);
+    entry = made_entry(net, buf, a, 4, false);
+    put = net_set_put(net, 4, root, &entry);
+    net_run_until(net, put);
+    assert_int_equal(put->status, CAM_ESTALE);
+    entry = made_entry(net, buf, b, 3, false);
+    entry.sig[9] ^= 4;
+    put = net_set_put(net, 5, root, &entry);
+    net_run_until(net, put);
+    assert_int_equal(put->status, CAM_EAUTH);
+    struct result *set = net_set_get(net, 9, root, false, 0);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        bool is_a = memcmp(set->entries[i].pk, a->pk, KEY_SIZE) == 0;
+        assert_int_equal(set->entries[i].seq, is_a ? 6 : 2);
+        assert_int_equal(set->entries[i].tombstone, is_a);
+    }
+    identity_free(a);
+    identity_free(b);
+    net_check(net);
+    net_free(net);
+}
+
+/* Each part of the network took some entries while it was cut: the reader sees the union; the hour mends it. */
+static void holders_that_differ(void **state)
+{
+    (void)state;
+    struct net *net = net_new(24, &(struct net_options){.seed = 23, .latency_ms = 5, .k = 8});
+    net_start_all(net);
+    for (size_t i = 0; i < net->n; i++)
+        net->nodes[i].group = (int)(i % 3);
+    for (unsigned i = 0; i < 90; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct identity *id = numbered(i);
+        struct kad_entry entry = made_entry(net, buf, id, 1, false);
+        struct result *put = net_set_put(net, i % net->n, root, &entry);
+        net_run_until(net, put);
+        assert_int_equal(put->status, 0);
+        identity_free(id);
+    }
+    for (size_t i = 0; i < net->n; i++)
+        net->nodes[i].group = 0;
+    net_run(net, 40000);
+    struct result *set = net_set_get(net, 7, root, false, 0);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, 90);
+    /* An hour later all who should hold the shard hold the same. */
+    net_run(net, 90 * 60000);
+    unsigned full = 0;
+    for (size_t i = 0; i < net->n; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        full += stats.entries == 90;
+    }
+    assert_true(full >= 8);
+    net_check(net);
+    net_free(net);
+}
+
+/* `since` is what most holders say: a late holder does not make an old claim young, nor a new one old. */
+static void oldest_claims_come_first(void **state)
+{
+    (void)state;
+    struct net *net = net_new(20, &(struct net_options){.seed = 24, .latency_ms = 5, .k = 8});
+    net_start_all(net);
+    struct identity *ids[5];
+    for (unsigned i = 0; i < 5; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        ids[i] = numbered(40 + i);
+        struct kad_entry entry = made_entry(net, buf, ids[i], 1, false);
+        net_run_until(net, net_set_put(net, i, root, &entry));
+        net_run(net, 100000);
+    }
+    struct result *set = net_set_get(net, 12, root, false, 3);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_memory_equal(set->entries[i].pk, ids[i]->pk, KEY_SIZE);
+        assert_in_range(set->entries[i].since_s, 100 * (5 - i) - 5, 100 * (5 - i) + 30);
+    }
+    struct result *fresh = net_set_get(net, 13, root, true, 2);
+    net_run_until(net, fresh);
+    assert_int_equal(fresh->n_entries, 2);
+    assert_memory_equal(fresh->entries[0].pk, ids[4]->pk, KEY_SIZE);
+    assert_memory_equal(fresh->entries[1].pk, ids[3]->pk, KEY_SIZE);
+    for (unsigned i = 0; i < 5; i++)
+        identity_free(ids[i]);
+    net_check(net);
+    net_free(net);
+}
+
+/* More than a shard holds: it splits, and readers still see everybody once. */
+static void a_crowd_splits_the_shard(void **state)
+{
+    (void)state;
+    struct net *net = net_new(20, &(struct net_options){.seed = 25, .latency_ms = 2, .k = 4});
+    net_start_all(net);
+    const unsigned crowd = 700;
+    for (unsigned i = 0; i < crowd; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct identity *id = numbered(i);
+        struct kad_entry entry = made_entry(net, buf, id, 1, false);
+        struct result *put = net_set_put(net, i % net->n, root, &entry);
+        net_run_until(net, put);
+        assert_int_equal(put->status, 0);
+        identity_free(id);
+    }
+    struct result *set = net_set_get(net, 3, root, false, 0);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, crowd);
+    for (unsigned i = 0; i < set->n_entries; i++)
+        for (unsigned j = i + 1; j < set->n_entries; j++)
+            assert_memory_not_equal(set->entries[i].pk, set->entries[j].pk, KEY_SIZE);
+    /* The crowd moves down, and is still whole. */
+    net_run(net, 2 * 3600 * 1000);
+    set = net_set_get(net, 8, root, false, 0);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, crowd);
+    struct result *some = net_set_get(net, 5, root, true, 20);
+    net_run_until(net, some);
+    assert_int_equal(some->n_entries, 20);
+    net_check(net);
+    net_free(net);
+}
+
+/* Who joins later and should hold the shard is handed it. */
+static void newcomers_are_handed_the_shard(void **state)
+{
+    (void)state;
+    struct net *net = net_new(12, &(struct net_options){.seed = 26, .latency_ms = 2});
+    for (size_t i = 0; i < 6; i++) {
+        net_up(net, i);
+        if (i > 0)
+            net_join(net, i, 0);
+        net_run(net, 100);
+    }
+    net_run(net, 2000);
+    for (unsigned i = 0; i < 40; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct identity *id = numbered(i);
+        struct kad_entry entry = made_entry(net, buf, id, 1, false);
+        net_run_until(net, net_set_put(net, i % 6, root, &entry));
+        identity_free(id);
+    }
+    for (size_t i = 6; i < 12; i++) {
+        net_up(net, i);
+        net_join(net, i, 0);
+        net_run(net, 1000);
+    }
+    net_run(net, 10000);
+    for (size_t i = 6; i < 12; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        assert_int_equal(stats.entries, 40);
+    }
+    for (size_t i = 0; i < 6; i++)
+        net_kill(net, i);
+    struct result *set = net_set_get(net, 9, root, false, 0);
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, 40);
+    net_check(net);
+    net_free(net);
+}
+
+static void an_empty_set_is_no_error(void **state)
+{
+    (void)state;
+    struct net *net = net_new(10, &(struct net_options){.seed = 27, .latency_ms = 2});
+    net_start_all(net);
+    struct result *set = net_set_get(net, 3, root, false, 64);
+    net_run_until(net, set);
+    assert_int_equal(set->status, 0);
+    assert_int_equal(set->n_entries, 0);
+    net_free(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nine_at_the_same_instant),
+        cmocka_unit_test(highest_seq_and_tombstones),
+        cmocka_unit_test(holders_that_differ),
+        cmocka_unit_test(oldest_claims_come_first),
+        cmocka_unit_test(a_crowd_splits_the_shard),
+        cmocka_unit_test(newcomers_are_handed_the_shard),
+        cmocka_unit_test(an_empty_set_is_no_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
