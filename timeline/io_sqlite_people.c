@@ -466,6 +466,22 @@ int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, cons
     return edges(s, st, each, ctx);
 }
 
+int store_edge_name(struct store *s, const uint8_t from[KEY_SIZE], char ret_name[NAME_SIZE])
+{
+    static const char text[] = "SELECT name FROM edge WHERE from_pk = ? AND name <> '' ORDER BY seq DESC LIMIT 1";
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, text, &st);
+    if (err)
+        return err;
+    sql_bind_span(st, 1, span(from, KEY_SIZE));
+    int got = sql_step(s, st);
+    err = got < 0 ? got : got == 0 ? CAM_ENOENT : 0;
+    if (!err)
+        column_text(st, 0, ret_name, NAME_SIZE);
+    sql_done(st);
+    return err;
+}
+
 int store_edge_count(struct store *s, uint64_t *ret_count)
 {
     static const char text[] = "SELECT count(*) FROM edge";

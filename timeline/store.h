@@ -242,6 +242,8 @@ int store_edge_forget_from(struct store *s, const uint8_t from[KEY_SIZE]);
 int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
                   int (*each)(void *ctx, const struct store_edge *e), void *ctx);
 int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e), void *ctx);
+/* What somebody called themselves in a follow entry; CAM_ENOENT. */
+int store_edge_name(struct store *s, const uint8_t from[KEY_SIZE], char ret_name[NAME_SIZE]);
 int store_edge_count(struct store *s, uint64_t *ret_count);
 
 struct store_own { /* one of our own records in the network, as last signed */

@@ -1,0 +1,437 @@
+#include "timeline/catchup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "timeline/state.h"
+
+enum lookup { LOOKUP_CONNECTION, LOOKUP_FOLLOWERS, LOOKUP_HEAD };
+
+void catchup_init(struct timeline *t)
+{
+    t->catchup = (struct catchup){ .due_ms = NOW_NEVER, .compare_end_ms = NOW_NEVER };
+    t->catchup.compare_ms = t->now.mono_ms + CATCHUP_COMPARE_MS / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
+}
+
+static void due(struct timeline *t, struct follow *f, uint64_t at_ms)
+{
+    if (f->chase)
+        f->chase->due_ms = at_ms;
+    else
+        f->chase_after_ms = at_ms;
+    t->catchup.due_ms = deadline_min(t->catchup.due_ms, at_ms);
+}
+
+/* Is a post of theirs known to exist that is not here? */
+static bool is_lacking(const struct follow *f)
+{
+    return feed_missing(&f->feed) > 0 || f->head_claim > f->feed.known_seq;
+}
+
+/* ---- candidates ------------------------------------------------------------------------------------------ */
+
+static struct candidate *find_candidate(struct chase *c, const uint8_t key[LINK_KEY_SIZE])
+{
+    for (size_t i = 0; i < c->n_candidates; i++)
+        if (memcmp(c->candidates[i].dest.key, key, LINK_KEY_SIZE) == 0)
+            return &c->candidates[i];
+    return NULL;
+}
+
+bool catchup_is_asked(const struct follow *f, const uint8_t key[LINK_KEY_SIZE])
+{
+    struct candidate *c = f->chase ? find_candidate(f->chase, key) : NULL;
+    return c && c->state != CANDIDATE_FRESH;
+}
+
+static struct candidate *add_candidate(struct timeline *t, struct chase *c, const struct link_dest *dest, bool is_author)
+{
+    if (memcmp(dest->key, t->config.transport_pk, LINK_KEY_SIZE) == 0 || !addr_is_usable(&dest->addr))
+        return NULL;
+    struct candidate *at = find_candidate(c, dest->key);
+    if (at) {
+        if (!addr_equal(&at->dest.addr, &dest->addr)) { /* it moved: as good as not asked */
+            at->dest.addr = dest->addr;
+            if (at->state == CANDIDATE_FAILED)
+                at->state = CANDIDATE_FRESH;
+        }
+        return at;
+    }
+    if (c->n_candidates < CHASE_CANDIDATES_MAX)
+        at = &c->candidates[c->n_candidates++];
+    for (size_t i = 0; !at && i < c->n_candidates; i++) /* full: one that was of no use gives way */
+        if (c->candidates[i].state == CANDIDATE_FAILED && (int)i != c->source)
+            at = &c->candidates[i];
+    if (at)
+        *at = (struct candidate){ .dest = *dest, .is_author = is_author };
+    return at;
+}
+
+struct gather {
+    struct timeline *t;
+    struct chase *chase;
+};
+
+static int gather_edge(void *ctx, const struct store_edge *e)
+{
+    struct gather *g = ctx;
+    if (!account_is(g->t, e->from) && e->has_dest)
+        add_candidate(g->t, g->chase, &e->dest, false);
+    return 0;
+}
+
+static void gather_known(struct timeline *t, struct follow *f)
+{
+    const struct link_dest *best = person_dest(f->who);
+    if (best)
+        add_candidate(t, f->chase, best, true);
+    for (size_t i = 0; i < f->who->n_peers; i++)
+        add_candidate(t, f->chase, &f->who->peers[i].dest, true);
+    struct gather g = { t, f->chase };
+    store_edge_to(t->store, f->who->pk, CHASE_CANDIDATES_MAX - 1, gather_edge, &g);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------------- */
+
+static void send_want(struct timeline *t, struct follow *f, struct candidate *to, uint64_t from_seq, uint64_t to_seq)
+{
+    struct message m = { .kind = MESSAGE_WANT, .want = { .device = f->feed.device, .from = from_seq, .to = to_seq,
+                                                         .bytes_max = CHASE_BYTES } };
+    memcpy(m.want.author, f->feed.author, KEY_SIZE);
+    to->state = CANDIDATE_ASKED;
+    to->asked_ms = t->now.mono_ms;
+    f->chase->credit = CHASE_BYTES;
+    links_send_message(t, &to->dest, &m, true);
+    due(t, f, deadline_min(f->chase->due_ms, t->now.mono_ms + link_timeout_ms(links_find(t, to->dest.key))));
+}
+
+/* Asks for what is above everything held: the newest page comes first. */
+static void ask_newest(struct timeline *t, struct follow *f, struct candidate *to)
+{
+    uint64_t head = feed_head_seq(&f->feed);
+    uint64_t above = head > f->feed.floor_seq ? head : f->feed.floor_seq;
+    send_want(t, f, to, above + 1, 0);
+}
+
+/* The author before all, then one other follower; after that as they come, freshest first. */
+static size_t ask_next(struct timeline *t, struct follow *f, size_t width)
+{
+    struct chase *c = f->chase;
+    size_t asked = 0;
+    for (int author = 1; author >= 0; author--)
+        for (size_t i = 0; i < c->n_candidates && asked < width; i++)
+            if (c->candidates[i].state == CANDIDATE_FRESH && c->candidates[i].is_author == (author == 1)) {
+                ask_newest(t, f, &c->candidates[i]);
+                asked++;
+            }
+    return asked;
+}
+
+static void look_up(struct timeline *t, struct follow *f)
+{
+    struct chase *c = f->chase;
+    const uint8_t *pk = f->who->pk;
+    uint8_t target[KAD_ID_SIZE];
+    char buf[RECORD_SALT_SIZE];
+    struct span salt = record_salt(buf, "connections", f->feed.device);
+    uint64_t tag = (uint64_t)c->number << 2;
+    kad_mutable_target(pk, salt, target);
+    c->n_lookups += kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_CONNECTION)) == 0;
+    record_followers_root(pk, target);
+    c->n_lookups += kad_set_get(t->kad, t->now, target, true, CHASE_CANDIDATES_MAX,
+                                request_tag(REQUEST_CHASE, tag | LOOKUP_FOLLOWERS)) == 0;
+    salt = record_salt(buf, "head", f->feed.device);
+    kad_mutable_target(pk, salt, target);
+    c->n_lookups += kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_HEAD)) == 0;
+}
+
+/* ---- the chase ------------------------------------------------------------------------------------------- */
+
+static void end(struct timeline *t, struct follow *f)
+{
+    if (!f->chase)
+        return;
+    free(f->chase);
+    f->chase = NULL;
+    t->catchup.n_chases--;
+    t->catchup.due_ms = t->now.mono_ms; /* somebody may be waiting for the place */
+}
+
+/* Over for now: with everything, or with nobody left to ask. */
+static void finish(struct timeline *t, struct follow *f)
+{
+    bool found_all = !is_lacking(f) && f->chase->n_answered > 0;
+    end(t, f);
+    if (found_all) {
+        f->chase_wait_ms = 0;
+        f->chase_after_ms = NOW_NEVER; /* comparing HAVE takes it from here */
+        return;
+    }
+    f->chase_wait_ms = f->chase_wait_ms ? f->chase_wait_ms * 2 : CHASE_RETRY_MS;
+    if (f->chase_wait_ms > CHASE_RETRY_MAX_MS)
+        f->chase_wait_ms = CHASE_RETRY_MAX_MS;
+    due(t, f, t->now.mono_ms + f->chase_wait_ms);
+}
+
+void catchup_start(struct timeline *t, struct follow *f)
+{
+    if (f->chase)
+        return;
+    f->wants_chase = true;
+    f->chase_after_ms = NOW_NEVER;
+    if (t->catchup.n_chases >= CHASES_MAX || !(f->chase = calloc(1, sizeof *f->chase)))
+        return; /* catchup_tick, when one ends */
+    f->wants_chase = false;
+    t->catchup.n_chases++;
+    f->chase->source = -1;
+    f->chase->due_ms = NOW_NEVER;
+    f->chase->number = ++t->catchup.next_number & 0x3fffffff;
+    gather_known(t, f);
+    if (t->ready)
+        look_up(t, f);
+    ask_next(t, f, CHASE_ASK_WIDTH);
+    due(t, f, deadline_min(f->chase->due_ms, t->now.mono_ms + 250));
+}
+
+void catchup_all(struct timeline *t)
+{
+    for (size_t i = 0; i < t->follows.n; i++)
+        catchup_start(t, t->follows.list[i]);
+}
+
+void catchup_end(struct timeline *t, struct follow *f)
+{
+    end(t, f);
+    f->wants_chase = false;
+}
+
+void catchup_ready(struct timeline *t)
+{
+    for (size_t i = 0; i < t->follows.n; i++) {
+        struct follow *f = t->follows.list[i];
+        if (f->chase && f->chase->n_lookups == 0)
+            look_up(t, f);
+        else if (!f->chase && f->chase_wait_ms > 0) {
+            f->chase_wait_ms = 0;
+            catchup_start(t, f);
+        }
+    }
+}
+
+void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest *dest)
+{
+    if (!f->chase) {
+        if (f->chase_wait_ms > 0 || f->wants_chase)
+            catchup_start(t, f);
+        return;
+    }
+    struct candidate *c = add_candidate(t, f->chase, dest, true);
+    if (c && c->state == CANDIDATE_FRESH)
+        ask_newest(t, f, c);
+}
+
+/* Is there more to be had, and from whom? The transition function of a chase, after every answer and time-out. */
+static void go_on(struct timeline *t, struct follow *f)
+{
+    struct chase *c = f->chase;
+    uint64_t now_ms = t->now.mono_ms, next_ms = NOW_NEVER;
+    size_t n_asked = 0;
+    for (size_t i = 0; i < c->n_candidates; i++) {
+        struct candidate *at = &c->candidates[i];
+        if (at->state != CANDIDATE_ASKED)
+            continue;
+        uint64_t until_ms = at->asked_ms + link_timeout_ms(links_find(t, at->dest.key));
+        if (until_ms <= now_ms) {
+            at->state = CANDIDATE_FAILED; /* not waited for; what it sends later is welcome all the same */
+            if (c->source == (int)i)
+                c->source = -1;
+            continue;
+        }
+        n_asked++;
+        next_ms = deadline_min(next_ms, until_ms);
+    }
+    if (!is_lacking(f) && (c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH)) {
+        finish(t, f); /* what others still send is taken up all the same */
+        return;
+    }
+    /* One that pulls is enough while it does; otherwise whoever is silent is made up for by two more. */
+    c->due_ms = next_ms;
+    if (c->source < 0 && n_asked < CHASE_ASK_WIDTH)
+        n_asked += ask_next(t, f, CHASE_ASK_WIDTH);
+    if (n_asked == 0) {
+        if (c->n_lookups == 0) {
+            finish(t, f);
+            return;
+        }
+        next_ms = now_ms + 250; /* the network may still name somebody */
+    }
+    due(t, f, deadline_min(c->due_ms, next_ms));
+}
+
+/* This candidate answered and something is still missing: the rest from it, if it has been of use. */
+static void pull(struct timeline *t, struct follow *f, struct candidate *at, bool was_useful)
+{
+    struct chase *c = f->chase;
+    uint64_t from_seq, to_seq;
+    int index = (int)(at - c->candidates);
+    if (was_useful && (c->source < 0 || c->source == index) && feed_gap(&f->feed, &from_seq, &to_seq)) {
+        c->source = index;
+        send_want(t, f, at, from_seq, to_seq);
+        return;
+    }
+    at->state = CANDIDATE_EMPTY;
+    if (c->source == index)
+        c->source = -1;
+}
+
+static void answered(struct chase *c, struct candidate *at)
+{
+    if (!at->has_answered)
+        c->n_answered++;
+    at->has_answered = true;
+    c->author_answered |= at->is_author;
+}
+
+void catchup_batch(struct timeline *t, struct follow *f, struct link *from, const struct message_batch *m,
+                   size_t bytes, int err, uint32_t n_new)
+{
+    bool is_author = from->owner == f->who;
+    if ((err == 0 || err == CAM_EDUP) && is_author && m->n_posts && feed_holds(&f->feed, f->feed.known_seq)) {
+        feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
+        follow_touched(t, f, true);
+    }
+    struct candidate *at = f->chase ? find_candidate(f->chase, from->key) : NULL;
+    if (!at) {
+        if (err == 0 && is_lacking(f))
+            catchup_gap(t, f, from);
+        return;
+    }
+    struct chase *c = f->chase;
+    bool is_source = c->source == (int)(at - c->candidates);
+    answered(c, at);
+    if (err && err != CAM_EDUP && err != CAM_EAGAIN) {
+        at->state = CANDIDATE_FAILED;
+        if (is_source)
+            c->source = -1;
+    } else if (is_source && m->next_seq && c->credit > (int64_t)bytes + MESSAGE_BATCH_BYTES && err == 0) {
+        c->credit -= (int64_t)bytes; /* more pages of what was asked for are on their way */
+        at->asked_ms = t->now.mono_ms;
+    } else {
+        pull(t, f, at, n_new > 0);
+    }
+    go_on(t, f);
+}
+
+void catchup_gap(struct timeline *t, struct follow *f, struct link *from)
+{
+    const struct link_dest *to = link_answer_dest(from);
+    if (!f->chase)
+        catchup_start(t, f);
+    if (!f->chase || !to)
+        return;
+    struct candidate *at = add_candidate(t, f->chase, to, from->owner == f->who);
+    if (at && at->state != CANDIDATE_ASKED) { /* it has just spoken: it is there, and it has more */
+        pull(t, f, at, true);
+        go_on(t, f);
+    }
+}
+
+void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq)
+{
+    struct candidate *at = f->chase ? find_candidate(f->chase, from->key) : NULL;
+    if (!at) {
+        if (feed_missing(&f->feed) > 0 && seq > feed_complete_to(&f->feed))
+            catchup_gap(t, f, from);
+        else if (from->owner == f->who && f->chase_wait_ms > 0)
+            catchup_start(t, f); /* the author is back */
+        return;
+    }
+    answered(f->chase, at);
+    pull(t, f, at, seq > feed_complete_to(&f->feed));
+    go_on(t, f);
+}
+
+void catchup_link_lost(struct timeline *t, const struct link_dest *dest)
+{
+    for (size_t i = 0; i < t->follows.n && t->catchup.n_chases; i++) {
+        struct follow *f = t->follows.list[i];
+        struct candidate *at = f->chase ? find_candidate(f->chase, dest->key) : NULL;
+        if (!at || at->state != CANDIDATE_ASKED || !addr_equal(&at->dest.addr, &dest->addr))
+            continue;
+        at->state = CANDIDATE_FAILED;
+        if (f->chase->source == (int)(at - f->chase->candidates))
+            f->chase->source = -1;
+        go_on(t, f);
+    }
+}
+
+/* ---- what the network answers ---------------------------------------------------------------------------- */
+
+void catchup_learn_head(struct timeline *t, struct follow *f, const struct record_head *head)
+{
+    if (head->seq > f->head_claim)
+        f->head_claim = head->seq;
+    if (head->seq == f->feed.known_seq && head->at_ms > f->feed.as_of_ms) {
+        feed_confirm_head(&f->feed, head->seq, head->at_ms);
+        follow_touched(t, f, true);
+    }
+    if (!f->chase && head->seq > f->feed.known_seq)
+        catchup_start(t, f);
+}
+
+void catchup_event(struct timeline *t, const struct kad_event *e)
+{
+    uint32_t number = (uint32_t)(e->tag >> 2) & 0x3fffffff;
+    struct follow *f = NULL;
+    for (size_t i = 0; i < t->follows.n && !f; i++)
+        if (t->follows.list[i]->chase && t->follows.list[i]->chase->number == number)
+            f = t->follows.list[i];
+    if (!f)
+        return;
+    struct chase *c = f->chase;
+    if (e->last && c->n_lookups > 0)
+        c->n_lookups--;
+    if ((e->tag & 3) == LOOKUP_FOLLOWERS) {
+        edges_learn(t, f->who->pk, e->entries, e->n_entries);
+        for (size_t i = 0; i < e->n_entries; i++) {
+            struct record_follow r;
+            if (account_is(t, e->entries[i].pk) || record_get_follow(e->entries[i].v, &r) || r.deleted || !r.n_hints)
+                continue;
+            struct link_dest dest = { .addr = r.hints[0].addr };
+            memcpy(dest.key, r.hints[0].transport_key, LINK_KEY_SIZE);
+            add_candidate(t, c, &dest, false);
+        }
+    }
+    go_on(t, f);
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------ */
+
+void catchup_tick(struct timeline *t)
+{
+    struct catchup *cu = &t->catchup;
+    compare_tick(t);
+    if (t->now.mono_ms < cu->due_ms)
+        return;
+    for (size_t i = 0; i < t->follows.n; i++) {
+        struct follow *f = t->follows.list[i];
+        if (f->chase && f->chase->due_ms <= t->now.mono_ms)
+            go_on(t, f);
+        else if (!f->chase && (f->chase_after_ms <= t->now.mono_ms || (f->wants_chase && cu->n_chases < CHASES_MAX)))
+            catchup_start(t, f);
+    }
+    cu->due_ms = NOW_NEVER;
+    for (size_t i = 0; i < t->follows.n; i++) {
+        const struct follow *f = t->follows.list[i];
+        cu->due_ms = deadline_min(cu->due_ms, f->chase ? f->chase->due_ms : f->chase_after_ms);
+    }
+}
+
+uint64_t catchup_deadline_ms(const struct timeline *t)
+{
+    const struct catchup *cu = &t->catchup;
+    if (t->follows.n == 0)
+        return NOW_NEVER;
+    return deadline_min(cu->due_ms, deadline_min(cu->compare_ms, cu->compare_end_ms));
+}

@@ -1,0 +1,99 @@
+/* Catching up: what we lack of those we follow, and what others lack that we have.
+ *
+ * A chase is one followed author being caught up with. It asks the author and one other follower at the same
+ * time, from remembered addresses, while the network is asked for fresh ones; whoever does not answer in
+ * 250 ms is not waited for:
+ *
+ *              catchup_start               a BATCH or HAVE that leaves something missing
+ *     (rest) --------------> ASKING -------------------------------------------------> PULLING --+
+ *        ^                   |    ^   catchup_batch, catchup_have                       |   ^    | BATCH: WANT the
+ *        |   250 ms passed,  |    |                                                     |   +----+ rest, same source
+ *        |   link lost: ask  +----+<---- 250 ms without a page, link lost: the next ----+
+ *        |   two more                    candidate takes over
+ *        |
+ *        +--- nothing missing and the author answered; or nobody is left to ask (then again later: chase_retry)
+ *
+ * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out.
+ */
+#ifndef TIMELINE_CATCHUP_H
+#define TIMELINE_CATCHUP_H
+#include "timeline/follow.h"
+#include "timeline/message.h"
+
+#define CHASES_MAX 64                /* authors being caught up with at a time; the others wait their turn */
+#define CHASE_CANDIDATES_MAX 16      /* sources of one chase */
+#define CHASE_RETRY_MS 2000          /* after a chase that left something missing ... */
+#define CHASE_RETRY_MAX_MS 300000    /* ... doubling up to this */
+#define CHASE_ANSWERS_ENOUGH 3       /* where the author does not answer and nothing is known to be missing */
+#define CHASE_ASK_WIDTH 2            /* asked at a time */
+#define CHASE_BYTES (512 * 1024)     /* asked for in one WANT */
+#define CATCHUP_COMPARE_MS 300000    /* between two comparisons with random others */
+#define CATCHUP_COMPARE_PEERS 2
+#define CATCHUP_COMPARE_WAIT_MS 3000 /* then authors of whom nobody spoke are asked themselves */
+#define CATCHUP_AUTHORS_MAX 50       /* of those, in one comparison */
+#define CATCHUP_SERVE_BYTES_MAX (1024 * 1024) /* sent for one WANT */
+
+struct timeline;
+struct link;
+struct kad_event;
+
+enum candidate_state { CANDIDATE_FRESH, CANDIDATE_ASKED, CANDIDATE_EMPTY, CANDIDATE_FAILED };
+
+struct candidate {
+    struct link_dest dest;
+    bool is_author;
+    bool has_answered;
+    enum candidate_state state;
+    uint64_t asked_ms; /* mono */
+};
+
+struct chase {
+    struct candidate candidates[CHASE_CANDIDATES_MAX];
+    size_t n_candidates;
+    int source;             /* PULLING: whom from; -1 while ASKING */
+    int64_t credit;         /* bytes that the source may still send for the last WANT */
+    uint64_t due_ms;        /* mono: look at it again */
+    bool author_answered;
+    uint32_t n_answered;
+    uint32_t n_lookups;     /* kad requests that may bring more candidates */
+    uint32_t number;        /* in tags */
+};
+
+struct catchup {
+    uint32_t n_chases, next_number;
+    uint64_t due_ms;         /* the smallest due_ms of chases and follows, or earlier */
+    uint64_t compare_ms;     /* mono: the next comparison */
+    uint64_t compare_end_ms; /* mono: when the running one is counted; NOW_NEVER */
+    uint64_t compare_began_ms;
+};
+
+void catchup_init(struct timeline *t);
+void catchup_start(struct timeline *t, struct follow *f);
+void catchup_all(struct timeline *t); /* at login and start */
+void catchup_end(struct timeline *t, struct follow *f); /* not followed any more */
+/* The author was found at an address that was not known. */
+void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest *dest);
+/* A page of this author's posts came and was taken up: err as intake had it. */
+void catchup_batch(struct timeline *t, struct follow *f, struct link *from, const struct message_batch *m,
+                   size_t bytes, int err, uint32_t n_new);
+/* A post came whose predecessors are missing, or of which more is known to exist. */
+void catchup_gap(struct timeline *t, struct follow *f, struct link *from);
+/* Somebody spoke of this feed: `seq` is the newest it holds (0: nothing). */
+void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq);
+int catchup_have(struct timeline *t, struct link *from, const struct message_have *m);
+int catchup_want(struct timeline *t, struct link *from, const struct message_want *m);
+/* Did we ask this key for posts of that author? Then its pages cost it nothing. */
+bool catchup_is_asked(const struct follow *f, const uint8_t key[LINK_KEY_SIZE]);
+/* The author's head record in the network says how far its feed goes. */
+void catchup_learn_head(struct timeline *t, struct follow *f, const struct record_head *head);
+/* The network is there (again): chases that found nobody begin anew. */
+void catchup_ready(struct timeline *t);
+void catchup_link_lost(struct timeline *t, const struct link_dest *dest);
+void catchup_event(struct timeline *t, const struct kad_event *e);
+/* HAVE of our own head, to one follower: here I am again, and this is how far I am. */
+void catchup_tell_head(struct timeline *t, const struct link_dest *to);
+void compare_tick(struct timeline *t); /* compare.c */
+void catchup_tick(struct timeline *t);
+uint64_t catchup_deadline_ms(const struct timeline *t);
+
+#endif

@@ -1,0 +1,295 @@
+/* Serving what others lack (WANT), and comparing what we hold with others (HAVE). */
+#include <string.h>
+
+#include "core/err.h"
+#include "timeline/state.h"
+
+/* The feed of an author that we can speak of: our own, or one we follow. */
+static struct feed *feed_of(struct timeline *t, const uint8_t author[KEY_SIZE], uint16_t device)
+{
+    if (account_is(t, author))
+        return device == t->account.device ? &t->account.feed : NULL;
+    struct follow *f = follow_find(t, author);
+    return f && f->feed.device == device ? &f->feed : NULL;
+}
+
+struct header_copy {
+    uint8_t bytes[POST_HEADER_SIZE];
+    bool found;
+};
+
+static int copy_header(void *ctx, const struct store_post *post)
+{
+    struct header_copy *copy = ctx;
+    memcpy(copy->bytes, post->header.data, POST_HEADER_SIZE);
+    copy->found = true;
+    return 1;
+}
+
+/* What we hold of a feed, as HAVE says it. */
+static struct message_feed describe(struct timeline *t, const struct feed *feed, struct header_copy *copy)
+{
+    struct message_feed said = { .device = feed->device, .floor_seq = feed->floor_seq };
+    memcpy(said.author, feed->author, KEY_SIZE);
+    uint64_t head = feed_head_seq(feed);
+    copy->found = false;
+    if (head && head == feed->known_seq) {
+        memcpy(copy->bytes, feed->known_header, POST_HEADER_SIZE);
+        copy->found = true;
+    } else if (head) {
+        store_post_run(t->store, feed, head, head, copy_header, copy);
+    }
+    if (copy->found)
+        said.header = span(copy->bytes, POST_HEADER_SIZE);
+    return said;
+}
+
+/* ---- WANT ------------------------------------------------------------------------------------------------ */
+
+struct serve {
+    struct timeline *t;
+    struct link *to;
+    const struct link_dest *dest;
+    const struct feed *feed;
+    struct bytes_out out;
+    struct message_batch_writer w;
+    bool open;
+    uint64_t last_seq;
+    size_t left; /* bytes that may still be sent */
+    uint32_t pages;
+};
+
+static void serve_open(struct serve *s)
+{
+    s->out = bytes_out(s->t->scratch, sizeof s->t->scratch);
+    message_batch_begin(&s->w, &s->out, s->feed->author, s->feed->device, s->feed->floor_seq, MESSAGE_BATCH_BYTES);
+    s->open = true;
+}
+
+static void serve_close(struct serve *s, uint64_t next_seq)
+{
+    message_batch_end(&s->w, next_seq);
+    s->open = false;
+    if (s->out.err)
+        return;
+    struct buf *b = buf_new(span(s->out.buf, s->out.size));
+    if (b)
+        links_send(s->t, s->dest, b, true); /* our own posts of this turn are not on disk yet */
+    buf_drop(b);
+    s->left = s->left > s->out.size ? s->left - s->out.size : 0;
+    s->pages++;
+}
+
+static int serve_post(void *ctx, const struct store_post *post)
+{
+    struct serve *s = ctx;
+    uint64_t seq = be64(post->header.data + 16);
+    enum post_state state = post->state == POST_DELETED ? POST_MISSING : post->state;
+    if (s->open && seq + 1 != s->last_seq)
+        serve_close(s, seq); /* a hole: a run ends here */
+    for (int fresh = 0; fresh < 2; fresh++) {
+        if (!s->open) {
+            if (s->pages && (s->left < MESSAGE_BATCH_BYTES || !links_spend(s->t, s->to, 0, MESSAGE_BATCH_BYTES)))
+                return 1; /* the asker continues at the next_seq that the last page named */
+            serve_open(s);
+        }
+        if (message_batch_add(&s->w, post->header, post->body, state) != CAM_EFULL)
+            break;
+        serve_close(s, seq);
+    }
+    s->last_seq = seq;
+    return 0;
+}
+
+int catchup_want(struct timeline *t, struct link *from, const struct message_want *m)
+{
+    const struct link_dest *dest = link_answer_dest(from);
+    if (!dest)
+        return CAM_EREFUSED;
+    const struct feed *feed = feed_of(t, m->author, m->device);
+    struct feed none;
+    if (!feed) {
+        feed_init(&none, m->author, m->device);
+        feed = &none;
+    }
+    uint64_t head = feed_head_seq(feed);
+    uint64_t to_seq = m->to && m->to < head ? m->to : head;
+    struct serve s = { .t = t, .to = from, .dest = dest, .feed = feed };
+    s.left = m->bytes_max < CATCHUP_SERVE_BYTES_MAX ? m->bytes_max : CATCHUP_SERVE_BYTES_MAX;
+    if (m->to == 0 && head && m->from > head) { /* nothing newer: that, too, is an answer */
+        struct header_copy copy;
+        struct message_feed said = describe(t, feed, &copy);
+        struct message_have_writer w;
+        s.out = bytes_out(t->scratch, sizeof t->scratch);
+        message_have_begin(&w, &s.out, false);
+        message_have_add(&w, &said);
+        message_have_end(&w);
+        struct buf *b = s.out.err ? NULL : buf_new(span(s.out.buf, s.out.size));
+        if (b)
+            links_send(t, dest, b, true);
+        buf_drop(b);
+        return 0;
+    }
+    if (m->from <= to_seq && head)
+        store_post_run(t->store, feed, m->from, to_seq, serve_post, &s);
+    if (s.open)
+        serve_close(&s, 0);
+    else if (s.pages == 0) {
+        serve_open(&s);
+        serve_close(&s, 0);
+    }
+    return 0;
+}
+
+/* ---- HAVE ------------------------------------------------------------------------------------------------ */
+
+static void learn_feed(struct timeline *t, struct link *from, const struct message_feed *said)
+{
+    struct follow *f = follow_find(t, said->author);
+    if (!f || said->device != f->feed.device)
+        return;
+    f->heard_ms = t->now.mono_ms;
+    bool is_author = from->owner == f->who;
+    if (said->header.size) {
+        struct feed_verdict v = { .n_new = 0 };
+        int err = feed_learn_head(&f->feed, said->header, t->now, &v);
+        if (err && err != CAM_EDUP) {
+            t->refused++;
+            return;
+        }
+        if (v.forked)
+            store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
+                           span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
+        if (is_author)
+            feed_confirm_head(&f->feed, be64(said->header.data + 16), t->now.wall_ms);
+        if (err == 0 || is_author)
+            follow_touched(t, f, true);
+    }
+    catchup_heard(t, f, from, said->header.size ? be64(said->header.data + 16) : 0);
+}
+
+int catchup_have(struct timeline *t, struct link *from, const struct message_have *m)
+{
+    const struct link_dest *dest = link_answer_dest(from);
+    struct message_have_writer w;
+    struct bytes_out out = bytes_out(t->scratch, sizeof t->scratch);
+    struct message_feed said;
+    size_t n = 0;
+    struct ben_iter it = message_feeds(m);
+    if (m->ask && dest) { /* what we hold of what they named: they see what they lack, and that we were asked */
+        message_have_begin(&w, &out, false);
+        while (message_feed_next(&it, &said)) {
+            struct header_copy copy;
+            const struct feed *feed = feed_of(t, said.author, said.device);
+            if (!feed || feed_head_seq(feed) == 0)
+                continue;
+            struct message_feed ours = describe(t, feed, &copy);
+            if (message_have_add(&w, &ours))
+                break;
+            n++;
+        }
+        message_have_end(&w);
+        struct buf *b = n && !out.err && links_spend(t, from, 0, out.size) ? buf_new(span(out.buf, out.size)) : NULL;
+        if (b)
+            links_send(t, dest, b, true);
+        buf_drop(b);
+    }
+    it = message_feeds(m);
+    while (message_feed_next(&it, &said))
+        learn_feed(t, from, &said);
+    return 0;
+}
+
+static void send_have(struct timeline *t, const struct link_dest *to, bool ask, const struct feed *only)
+{
+    struct message_have_writer w;
+    struct bytes_out out = bytes_out(t->scratch, sizeof t->scratch);
+    struct header_copy copy;
+    message_have_begin(&w, &out, ask);
+    if (only) {
+        struct message_feed said = describe(t, only, &copy);
+        message_have_add(&w, &said);
+    }
+    for (size_t i = 0; !only && i < t->follows.n; i++) {
+        const struct follow *f = t->follows.list[i];
+        struct message_feed said = describe(t, &f->feed, &copy);
+        if (!f->is_private && message_have_add(&w, &said))
+            break;
+    }
+    message_have_end(&w);
+    struct buf *b = out.err ? NULL : buf_new(span(out.buf, out.size));
+    if (b)
+        links_send(t, to, b, true);
+    buf_drop(b);
+}
+
+void catchup_tell_head(struct timeline *t, const struct link_dest *to)
+{
+    if (t->account.feed.known_seq)
+        send_have(t, to, false, &t->account.feed);
+    else
+        links_greet(t, to);
+}
+
+/* ---- comparing, every five minutes ----------------------------------------------------------------------- */
+
+struct pick {
+    struct timeline *t;
+    struct link_dest dest;
+    uint32_t seen;
+};
+
+/* Reservoir sampling: each with the same chance. */
+static int pick_edge(void *ctx, const struct store_edge *e)
+{
+    struct pick *p = ctx;
+    if (!account_is(p->t, e->from) && e->has_dest && rng_below(&p->t->rng, ++p->seen) == 0)
+        p->dest = e->dest;
+    return 0;
+}
+
+static void begin(struct timeline *t)
+{
+    struct catchup *cu = &t->catchup;
+    cu->compare_began_ms = t->now.mono_ms;
+    cu->compare_end_ms = t->now.mono_ms + CATCHUP_COMPARE_WAIT_MS;
+    struct link_dest first = { .addr = { .family = 0 } };
+    for (int i = 0; i < CATCHUP_COMPARE_PEERS; i++) {
+        const struct follow *f = t->follows.list[rng_below(&t->rng, (uint32_t)t->follows.n)];
+        struct pick pick = { .t = t };
+        store_edge_to(t->store, f->who->pk, CHASE_CANDIDATES_MAX, pick_edge, &pick);
+        if (pick.seen == 0 || link_dest_equal(&pick.dest, &first))
+            continue;
+        send_have(t, &pick.dest, true, NULL);
+        first = pick.dest;
+    }
+    if (first.addr.family == 0)
+        cu->compare_end_ms = t->now.mono_ms; /* nobody to compare with: the authors themselves */
+}
+
+static void count(struct timeline *t)
+{
+    struct catchup *cu = &t->catchup;
+    size_t n = 0;
+    cu->compare_end_ms = NOW_NEVER;
+    for (size_t i = 0; i < t->follows.n && n < CATCHUP_AUTHORS_MAX; i++) {
+        struct follow *f = t->follows.list[i];
+        if (f->heard_ms < cu->compare_began_ms && !f->chase && f->chase_after_ms == NOW_NEVER) {
+            catchup_start(t, f);
+            n++;
+        }
+    }
+}
+
+void compare_tick(struct timeline *t)
+{
+    struct catchup *cu = &t->catchup;
+    if (t->follows.n == 0)
+        return;
+    if (cu->compare_ms <= t->now.mono_ms) {
+        cu->compare_ms = t->now.mono_ms + CATCHUP_COMPARE_MS * 3 / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
+        begin(t);
+    }
+    if (cu->compare_end_ms <= t->now.mono_ms)
+        count(t);
+}

@@ -1,0 +1,180 @@
+#include "timeline/intake.h"
+
+#include <string.h>
+
+#include "core/err.h"
+#include "timeline/state.h"
+
+static void remove_held(struct intake *in, size_t i)
+{
+    in->held_bytes -= in->held[i].bytes->size;
+    buf_drop(in->held[i].bytes);
+    in->held[i] = in->held[--in->n_held];
+}
+
+void intake_clear(struct timeline *t)
+{
+    while (t->intake.n_held)
+        remove_held(&t->intake, 0);
+}
+
+/* Keeps a message until the time of its post has come. What finds no room is asked for again by catching up. */
+static void hold(struct timeline *t, const struct link *from, struct span bytes, uint64_t until_ms)
+{
+    struct intake *in = &t->intake;
+    if (in->n_held == INTAKE_HELD_MAX || in->held_bytes + bytes.size > INTAKE_HELD_BYTES_MAX)
+        return;
+    for (size_t i = 0; i < in->n_held; i++)
+        if (span_equal(bytes, span(in->held[i].bytes->data, in->held[i].bytes->size)))
+            return;
+    struct buf *b = buf_new(bytes);
+    if (!b)
+        return;
+    struct held *h = &in->held[in->n_held++];
+    h->bytes = b;
+    memcpy(h->from_key, from->key, LINK_KEY_SIZE);
+    h->until_ms = until_ms;
+    in->held_bytes += bytes.size;
+}
+
+/* Takes up intake.items[0..n), newest first, of one author. *ret_new: how many were new. */
+static int take_run(struct timeline *t, struct follow *f, struct link *from, size_t n, struct span bytes,
+                    uint32_t *ret_new)
+{
+    struct feed_item *items = t->intake.items;
+    struct feed_rules rules = { .lifespan_s = t->config.lifespan_s, .hash_at = store_post_hash, .ctx = t->store };
+    struct feed_verdict v;
+    bool is_author = from->owner == f->who;
+    const uint8_t *via = is_author || !from->owner ? NULL : from->owner->pk;
+    *ret_new = 0;
+
+    int err = feed_check_run(&f->feed, items, n, &rules, t->now, &v);
+    if (err == CAM_EAGAIN && v.wait_until_ms)
+        hold(t, from, bytes, v.wait_until_ms);
+    if (err == 0) {
+        feed_apply_run(&f->feed, items, n, &v);
+        if (f->feed.store_key == 0)
+            err = store_feed_save(t->store, &f->feed);
+        for (size_t i = n; i-- > 0 && !err;) { /* oldest first: as they are read along */
+            if (items[i].is_new) {
+                err = store_post_put(t->store, &f->feed, &items[i], t->now.wall_ms, via);
+                if (!err && items[i].state == POST_HELD && items[i].is_shown)
+                    reading_new_post(t, &items[i], via);
+            } else if (v.n_fill) {
+                bool filled;
+                if (store_post_fill(t->store, &f->feed, &items[i], &filled) == 0 && filled &&
+                    items[i].state == POST_HELD && items[i].is_shown)
+                    reading_new_post(t, &items[i], via);
+            }
+        }
+        if (v.forked)
+            store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
+                           span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
+        follow_touched(t, f, true);
+        *ret_new = v.n_new;
+    }
+    if ((err == 0 || err == CAM_EDUP) && is_author) {
+        follow_touched(t, f, false);
+        if (items[0].h.seq > f->ack_seq)
+            f->ack_seq = items[0].h.seq;
+        memcpy(f->ack_key, from->key, LINK_KEY_SIZE);
+    }
+    return err;
+}
+
+int intake_post(struct timeline *t, struct link *from, const struct message_post *m, struct span bytes)
+{
+    struct post_header h;
+    if (post_header_decode(m->header, &h))
+        return CAM_EFORMAT;
+    struct follow *f = follow_find(t, h.author);
+    if (!f || h.device != f->feed.device)
+        return CAM_EREFUSED; /* a stranger's */
+    t->intake.items[0] = (struct feed_item){ .header = m->header, .state = POST_HELD, .body = m->body };
+    uint32_t n_new;
+    int err = take_run(t, f, from, 1, bytes, &n_new);
+    if (err == 0 && feed_missing(&f->feed) > 0)
+        catchup_gap(t, f, from);
+    return err == CAM_EDUP || err == CAM_EAGAIN ? 0 : err;
+}
+
+int intake_batch(struct timeline *t, struct link *from, const struct message_batch *m, struct span bytes)
+{
+    struct follow *f = follow_find(t, m->author);
+    if (!f || m->device != f->feed.device)
+        return CAM_EREFUSED;
+    size_t n = 0;
+    struct message_item item;
+    struct ben_iter it = message_items(m);
+    while (message_item_next(&it, &item) && n < FEED_RUN_MAX)
+        t->intake.items[n++] = (struct feed_item){ .header = item.header, .state = item.state, .body = item.body,
+                                                   .proof_header = item.proof_header, .proof_body = item.proof_body };
+    uint32_t n_new = 0;
+    int err = n ? take_run(t, f, from, n, bytes, &n_new) : 0;
+    if (from->owner == f->who && m->floor_seq && feed_raise_floor(&f->feed, m->floor_seq))
+        follow_touched(t, f, true);
+    catchup_batch(t, f, from, m, bytes.size, err, n_new);
+    return err == CAM_EDUP || err == CAM_EAGAIN ? 0 : err;
+}
+
+/* "Stored": leaves only after this turn's commit. One ACK answers all that came from there in the turn. */
+static void acknowledge(struct timeline *t, struct follow *f)
+{
+    struct link *l = links_find(t, f->ack_key);
+    const struct link_dest *to = l ? link_answer_dest(l) : NULL;
+    uint64_t seq = f->ack_seq;
+    f->ack_seq = 0;
+    if (!to)
+        return;
+    for (uint32_t i = 0; i < f->feed.n_ranges; i++) {
+        const struct feed_range *range = &f->feed.ranges[i];
+        if (seq < range->lo || seq > range->hi)
+            continue;
+        struct message m = { .kind = MESSAGE_ACK, .ack = { .device = f->feed.device, .from = range->lo,
+                                                           .seq = range->hi, .range = message_range_all(),
+                                                           .stored_below = 1 } };
+        if (i == 0 && f->feed.floor_seq + 1 == range->lo)
+            m.ack.from = 1; /* below the floor nothing is owed */
+        memcpy(m.ack.author, f->feed.author, KEY_SIZE);
+        memcpy(m.ack.hash, range->hi_hash, HASH_SIZE);
+        links_send_message(t, to, &m, true);
+    }
+}
+
+void intake_tick(struct timeline *t)
+{
+    struct intake *in = &t->intake;
+    for (size_t i = 0; i < in->n_held;) {
+        if (in->held[i].until_ms > t->now.wall_ms) {
+            i++;
+            continue;
+        }
+        struct held h = in->held[i];
+        struct message m;
+        struct link *from = links_find(t, h.from_key);
+        h.bytes->refs++;
+        remove_held(in, i);
+        struct span bytes = span(h.bytes->data, h.bytes->size);
+        if (from && message_decode(bytes, &m) == 0) {
+            if (m.kind == MESSAGE_POST)
+                intake_post(t, from, &m.post, bytes);
+            else if (m.kind == MESSAGE_BATCH)
+                intake_batch(t, from, &m.batch, bytes);
+        }
+        buf_drop(h.bytes);
+    }
+    for (struct follow *f = t->follows.touched; f; f = f->next_touched)
+        if (f->ack_seq)
+            acknowledge(t, f);
+}
+
+uint64_t intake_deadline_ms(const struct timeline *t)
+{
+    uint64_t at_ms = NOW_NEVER;
+    for (size_t i = 0; i < t->intake.n_held; i++) {
+        uint64_t until_ms = t->intake.held[i].until_ms;
+        uint64_t wait_ms = until_ms > t->now.wall_ms ? until_ms - t->now.wall_ms : 0;
+        at_ms = deadline_min(at_ms, t->now.mono_ms + wait_ms);
+    }
+    return at_ms;
+}

@@ -1,0 +1,275 @@
+#include "timeline/links.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "timeline/state.h"
+
+bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, double burst)
+{
+    double tokens = b->at_ms ? b->tokens + (double)(now_ms - b->at_ms) * per_s / 1000 : burst;
+    b->tokens = tokens < burst ? tokens : burst;
+    b->at_ms = now_ms ? now_ms : 1;
+    if (b->tokens < n)
+        return false;
+    b->tokens -= n;
+    return true;
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------- */
+
+void links_init(struct timeline *t)
+{
+    t->links = (struct links){ .n_strangers = 0 };
+    keymap_init(&t->links.by_key, &t->rng);
+}
+
+void links_clear(struct timeline *t)
+{
+    struct link *l;
+    for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i));)
+        free(l);
+    keymap_clear(&t->links.by_key);
+}
+
+struct link *links_find(struct timeline *t, const uint8_t key[LINK_KEY_SIZE])
+{
+    return keymap_get(&t->links.by_key, key);
+}
+
+/* Half of the strangers used longest ago go at once, so that a crowd does not cost a walk each. */
+static void evict(struct timeline *t)
+{
+    struct link *l, *old[64];
+    size_t n = 0;
+    uint64_t now_ms = t->now.mono_ms, oldest = now_ms;
+    for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i));)
+        if (!l->is_friend && l->used_ms < oldest)
+            oldest = l->used_ms;
+    uint64_t middle = oldest + (now_ms - oldest) / 2;
+    for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i)) && n < sizeof old / sizeof *old;)
+        if (!l->is_friend && l->used_ms <= middle && l->used_ms < now_ms)
+            old[n++] = l;
+    for (size_t i = 0; i < n; i++) {
+        keymap_remove(&t->links.by_key, old[i]->key);
+        free(old[i]);
+    }
+    t->links.n_strangers -= n;
+}
+
+struct link *links_take(struct timeline *t, const uint8_t key[LINK_KEY_SIZE])
+{
+    struct link *l = links_find(t, key);
+    if (l) {
+        l->used_ms = t->now.mono_ms;
+        return l;
+    }
+    if (t->links.n_strangers >= LINKS_STRANGERS_MAX || t->links.by_key.n >= LINKS_MAX)
+        evict(t);
+    if (t->links.n_strangers >= LINKS_STRANGERS_MAX || t->links.by_key.n >= LINKS_MAX)
+        return NULL;
+    l = calloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    memcpy(l->key, key, LINK_KEY_SIZE);
+    l->used_ms = t->now.mono_ms;
+    if (keymap_put(&t->links.by_key, l->key, l)) {
+        free(l);
+        return NULL;
+    }
+    t->links.n_strangers++;
+    return l;
+}
+
+void links_tick(struct timeline *t)
+{
+    if (t->links.n_strangers > LINKS_STRANGERS_MAX * 7 / 8)
+        evict(t);
+}
+
+static void count_friend(struct timeline *t, struct link *l)
+{
+    bool is_friend = l->owner && !person_is_guest(l->owner);
+    if (is_friend && !l->is_friend)
+        t->links.n_strangers--;
+    if (!is_friend && l->is_friend)
+        t->links.n_strangers++;
+    l->is_friend = is_friend;
+}
+
+void links_own(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], struct person *p, uint16_t device)
+{
+    struct link *l = links_take(t, key);
+    if (!l)
+        return;
+    l->owner = p;
+    l->device = device;
+    count_friend(t, l);
+}
+
+const struct link_dest *link_answer_dest(const struct link *l)
+{
+    for (size_t i = 0; l->owner && i < l->owner->n_peers; i++)
+        if (memcmp(l->owner->peers[i].dest.key, l->key, LINK_KEY_SIZE) == 0)
+            return &l->owner->peers[i].dest;
+    return NULL;
+}
+
+void links_disown(struct timeline *t, struct person *p)
+{
+    struct link *l;
+    for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i));)
+        if (l->owner == p) {
+            l->owner = NULL;
+            count_friend(t, l);
+        }
+}
+
+void links_settle(struct timeline *t, struct person *p)
+{
+    for (size_t i = 0; i < p->n_peers; i++) {
+        struct link *l = links_find(t, p->peers[i].dest.key);
+        if (l && l->owner == p)
+            count_friend(t, l);
+    }
+}
+
+/* ---- budgets and times ----------------------------------------------------------------------------------- */
+
+bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes)
+{
+    uint64_t now_ms = t->now.mono_ms;
+    bool ok = l->is_friend
+        ? bucket_take(&l->messages, now_ms, n, LINKS_FRIEND_PER_S, LINKS_FRIEND_BURST)
+        : bucket_take(&l->messages, now_ms, n, LINKS_STRANGER_PER_S, LINKS_STRANGER_BURST);
+    if (ok && bytes)
+        ok = l->is_friend
+            ? bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_FRIEND_BYTES_PER_S, LINKS_FRIEND_BYTES_BURST)
+            : bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_STRANGER_BYTES_PER_S, LINKS_STRANGER_BYTES_BURST);
+    return ok;
+}
+
+uint32_t link_timeout_ms(const struct link *l)
+{
+    uint32_t rtt_ms = l && l->rtt_ms ? l->rtt_ms : LINKS_RTT_FIRST_MS;
+    return rtt_ms * 3 > 250 ? rtt_ms * 3 : 250;
+}
+
+void link_measured(struct link *l, uint64_t rtt_ms)
+{
+    uint32_t sample = rtt_ms < 1 ? 1 : rtt_ms > 2000 ? 2000 : (uint32_t)rtt_ms;
+    l->rtt_ms = l->rtt_ms ? (l->rtt_ms * 7 + sample) / 8 : sample;
+    if (l->rtt_ms == 0)
+        l->rtt_ms = 1;
+}
+
+/* ---- sending --------------------------------------------------------------------------------------------- */
+
+/* Queues our connection record, when there is one. HELLO promises nothing, so it always leaves first. */
+static void put_hello(struct timeline *t, struct link *l, const struct link_dest *to)
+{
+    struct message m = { .kind = MESSAGE_HELLO };
+    if (!publish_connection(t, &m.hello.record))
+        return;
+    uint8_t bytes[1024];
+    struct bytes_out out = bytes_out(bytes, sizeof bytes);
+    message_encode(&out, &m);
+    struct buf *b = out.err ? NULL : buf_new(span(bytes, out.size));
+    if (b && out_push(&t->out[0], to, b) == 0)
+        l->hello_seq = m.hello.record.seq;
+    buf_drop(b);
+}
+
+static struct link *prepare(struct timeline *t, const struct link_dest *to)
+{
+    struct link *l = links_take(t, to->key);
+    if (!l)
+        return NULL;
+    if (!addr_equal(&l->addr, &to->addr)) {
+        l->addr = to->addr;
+        l->hello_seq = 0;
+    }
+    if (l->hello_seq == 0 || l->hello_seq != publish_connection_seq(t) || !l->sent_ms ||
+        t->now.mono_ms - l->sent_ms > LINKS_QUIET_MS)
+        put_hello(t, l, to);
+    l->sent_ms = t->now.mono_ms ? t->now.mono_ms : 1;
+    return l;
+}
+
+void links_send(struct timeline *t, const struct link_dest *to, struct buf *b, bool promises)
+{
+    if (prepare(t, to))
+        out_push(&t->out[promises], to, b);
+}
+
+int links_send_message(struct timeline *t, const struct link_dest *to, const struct message *m, bool promises)
+{
+    struct bytes_out out = bytes_out(t->scratch, sizeof t->scratch);
+    message_encode(&out, m);
+    if (out.err)
+        return out.err;
+    struct buf *b = buf_new(span(t->scratch, out.size));
+    if (!b)
+        return CAM_ESYS;
+    links_send(t, to, b, promises);
+    buf_drop(b);
+    return 0;
+}
+
+void links_greet(struct timeline *t, const struct link_dest *to)
+{
+    struct link *l = links_find(t, to->key);
+    if (l)
+        l->hello_seq = 0;
+    prepare(t, to);
+}
+
+/* ---- coming in ------------------------------------------------------------------------------------------- */
+
+int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello)
+{
+    const struct kad_item *record = &hello->record;
+    struct record_connection c;
+    uint16_t device;
+    if (record_salt_number(record->salt, "connections", &device) || record_get_connection(record->v, &c))
+        return CAM_EFORMAT;
+    /* The key that ZAP proved is the key that the record names: so the record is its own link's. An expired
+     * one will do, a locked node has no other; that the link stands proves it is still true. */
+    if (memcmp(c.transport_key, l->key, LINK_KEY_SIZE) != 0)
+        return CAM_EAUTH;
+    if (t->account.exists && memcmp(record->pk, t->account.pk, KEY_SIZE) == 0 && device == t->account.device)
+        return CAM_EREFUSED; /* a copy of this home, or an echo */
+    struct person *known = people_find(t, record->pk);
+    if (known && l->owner == known)
+        for (size_t i = 0; i < known->n_peers; i++) {
+            const struct peer *p = &known->peers[i];
+            if (p->proved && p->seq == record->seq && p->device == device && addr_equal(&p->dest.addr, &c.addr) &&
+                memcmp(p->dest.key, l->key, LINK_KEY_SIZE) == 0)
+                return 0; /* the same words again: nothing to check */
+        }
+    if (!bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST))
+        return CAM_EREFUSED;
+    int err = kad_item_verify(record);
+    if (err)
+        return err;
+    err = people_learn_connection(t, record, true);
+    if (err && err != CAM_ESTALE)
+        return err;
+    struct person *p = people_find(t, record->pk);
+    links_own(t, l->key, p, device);
+    return 0;
+}
+
+void links_event(struct timeline *t, const struct link_event *e)
+{
+    struct link *l = links_find(t, e->dest.key);
+    if (!l || !addr_equal(&l->addr, &e->dest.addr))
+        return;
+    l->is_up = e->kind == LINK_UP;
+    if (e->kind == LINK_UP)
+        return;
+    l->hello_seq = 0;
+    outbox_link_lost(t, &e->dest);
+    catchup_link_lost(t, &e->dest);
+}

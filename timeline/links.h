@@ -1,0 +1,93 @@
+/* Links: what is known of each transport key, whose it is, where it answers, and how much it may make us do.
+ *
+ * Every link begins with HELLO, our signed connection record, so that the other side knows whom its words come
+ * from and where answers go. What arrives is credited to the key that ZAP proved. A key whose HELLO has not
+ * come yet can say nothing else.
+ *
+ *     links_send(t, person_dest(p), buf, true);       // puts HELLO before it where that is due
+ *     struct link *l = links_heard(t, event->from_key);  // NULL: no room for one more stranger
+ *     if (!links_spend(t, l, 1, bytes)) return CAM_EREFUSED;
+ */
+#ifndef TIMELINE_LINKS_H
+#define TIMELINE_LINKS_H
+#include "timeline/keymap.h"
+#include "timeline/message.h"
+#include "timeline/person.h"
+#include "timeline/queue.h"
+
+#define LINKS_MAX 8192           /* transport keys remembered */
+#define LINKS_STRANGERS_MAX 1024 /* of which nobody we follow or who follows us */
+#define LINKS_QUIET_MS 50000     /* after this long without a send the link may have been closed: HELLO again */
+#define LINKS_RTT_FIRST_MS 80    /* before anything was measured */
+
+/* Budgets: a bucket of messages and one of bytes that we send back. A friend is followed by us or follows us. */
+#define LINKS_STRANGER_BURST 40
+#define LINKS_STRANGER_PER_S 10
+#define LINKS_STRANGER_BYTES_BURST (1024 * 1024)
+#define LINKS_STRANGER_BYTES_PER_S (256 * 1024)
+#define LINKS_FRIEND_BURST 40000
+#define LINKS_FRIEND_PER_S 20000
+#define LINKS_FRIEND_BYTES_BURST (64 * 1024 * 1024)
+#define LINKS_FRIEND_BYTES_PER_S (32 * 1024 * 1024)
+#define LINKS_HELLO_BURST 200    /* new HELLOs verified, of all strangers together */
+#define LINKS_HELLO_PER_S 100
+
+struct bucket {
+    double tokens;
+    uint64_t at_ms; /* 0: not used yet, so full */
+};
+
+struct link {
+    uint8_t key[LINK_KEY_SIZE];
+    struct person *owner;   /* whose HELLO proved it; NULL: nobody's yet */
+    uint16_t device;
+    struct addr addr;       /* where it was last sent to; family 0: never */
+    int64_t hello_seq;      /* our record's seq that it was last told; 0: none since the link went down */
+    bool is_up;
+    bool is_friend;         /* the owner is followed or a follower; as counted in n_strangers */
+    uint64_t sent_ms, heard_ms, used_ms; /* mono; 0 = never */
+    uint32_t rtt_ms;
+    struct bucket messages, bytes;
+};
+
+struct links {
+    struct keymap by_key;
+    size_t n_strangers;
+    struct bucket hellos;
+};
+
+void links_init(struct timeline *t);
+void links_clear(struct timeline *t);
+
+struct link *links_find(struct timeline *t, const uint8_t key[LINK_KEY_SIZE]);
+struct link *links_take(struct timeline *t, const uint8_t key[LINK_KEY_SIZE]);
+uint32_t link_timeout_ms(const struct link *l); /* max(250 ms, 3 RTT); l may be NULL */
+void link_measured(struct link *l, uint64_t rtt_ms);
+/* May this key make us do n messages' work and send it this many bytes? Takes it from its budget if so. */
+bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes);
+
+/* Queue a message, HELLO first where due. Drops it silently when the queue is full: repair is above. */
+void links_send(struct timeline *t, const struct link_dest *to, struct buf *b, bool promises);
+/* Encodes and queues; CAM_ENOSPC when it does not fit in one message. */
+int links_send_message(struct timeline *t, const struct link_dest *to, const struct message *m, bool promises);
+/* HELLO by itself: here I am. */
+void links_greet(struct timeline *t, const struct link_dest *to);
+
+/* The other side's HELLO. 0 or why it is refused. */
+int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello);
+/* UP, DOWN, UNSENT. */
+void links_event(struct timeline *t, const struct link_event *e);
+/* Where to answer a key that said HELLO; NULL while it has not. */
+const struct link_dest *link_answer_dest(const struct link *l);
+/* This key was proved to be that person's machine. */
+void links_own(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], struct person *p, uint16_t device);
+/* Forgets whose keys these are, before a person goes. */
+void links_disown(struct timeline *t, struct person *p);
+/* A person became a friend or stopped being one: keeps the strangers counted. */
+void links_settle(struct timeline *t, struct person *p);
+
+void links_tick(struct timeline *t); /* keeps room for newcomers */
+
+bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, double burst);
+
+#endif
