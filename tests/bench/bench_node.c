@@ -164,7 +164,7 @@ static struct node *make_node(void)
     /* No clock servers: the bench must not depend on what is outside. */
     snprintf(config, sizeof config, "%s/config.ini", n->dir);
     FILE *f = fopen(config, "w");
-    fputs("[DEFAULT]\nsntp =\n", f);
+    fputs("[SNTP]\nACTIVE = 0\n", f);
     fclose(f);
     if (home_open(n->dir, &n->home, why)) die("%s", why);
     start(n, n_nodes ? nodes[0].address : NULL);
