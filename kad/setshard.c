@@ -122,6 +122,15 @@ static void start_push(struct kad *k, struct request *r)
     push_on(k, r);
 }
 
+/* Who gave us an entry: it counts against the room of that one, not of ourselves. NULL: it is our own. */
+static const struct addr *giver(struct request *r, const struct setwalk_found *f)
+{
+    for (unsigned i = 0; i < r->set->n_holders; i++)
+        if (f->groups & UINT32_C(1) << r->set->holders[i].group)
+            return &request_node(r, r->set->holders[i].at)->addr;
+    return NULL;
+}
+
 /* What the others have and we lack; and since when they know of it, while the shard is new to us. */
 static void take_theirs(struct kad *k, struct request *r)
 {
@@ -134,7 +143,7 @@ static void take_theirs(struct kad *k, struct request *r)
         struct kad_entry held;
         bool have = kad_store_entry_get(k->store, k->now, &w->own, f->entry.pk, &held) == 0;
         if (ours && (!have || kad_version_compare(f->entry.seq, f->entry.v, held.seq, held.v) > 0))
-            have = kad_store_set_put(k->store, k->now, w->root, w->own.depth, &f->entry, NULL) == 0;
+            have = kad_store_set_put(k->store, k->now, w->root, w->own.depth, &f->entry, giver(r, f)) == 0;
         if (have && is_new)
             kad_store_set_since(k->store, k->now, &w->own, f->entry.pk, setwalk_since(f));
     }
@@ -169,6 +178,35 @@ static void move_on(struct kad *k, struct request *r)
         if (kad_store_entry_get(k->store, k->now, &w->own, w->push_pk, &entry) == 0)
             w->asked += send_entry(k, r, &entry, slot, true);
     }
+}
+
+/* ---- TEACH: a parent's holders that do not know of its split ------------------------------------------- */
+
+/* An empty shard has nothing that could be handed to a new holder, so who comes after those that saw the parent
+ * split would never hear of it. One entry of ours is enough: it makes them holders, and in their next hour they
+ * compare and learn. False: nobody needs it. */
+static bool teach_parent(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    struct request_node found[LOOKUP_MAX];
+    struct kad_entry entry;
+    uint8_t slot[KAD_SLOT_SIZE];
+
+    if (!setwalk_is_split(w) || !kad_store_entry_next(k->store, k->now, &w->own, NULL, 0, &entry, slot))
+        return false;
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
+        for (size_t i = 0; i < n && i < width; i++) {
+            const struct setwalk_holder *h = holder_at(r->set, found[i]);
+            const struct lookup_node *node = request_node(r, found[i]);
+            struct krpc_msg q = {.kind = KRPC_QUERY};
+            if (!h || h->split || h->held > 0 || node->token_size == 0)
+                continue;
+            entry_query(w, node, &entry, &q);
+            w->teaching = request_send(k, r, found[i], &q, PART_PUSH) == 0 || w->teaching;
+        }
+    }
+    return w->teaching;
 }
 
 /* ---- stages -------------------------------------------------------------------------------------------- */
@@ -216,18 +254,21 @@ void setshard_looked_up(struct kad *k, struct request *r)
             split = split || w->holders[i].split;
         if (holding > 0 && !split)
             move_on(k, r);
-        else
+        else if (!teach_parent(k, r))
             stage_ended(k, r);
         break;
     }
-    case STAGE_COMPARE:
+    case STAGE_COMPARE: {
         if (setwalk_is_split(w) && !w->own_split && !r->fixed)
             kad_store_split(k->store, k->now, &w->own);
-        if (!setwalk_start_ranges(k, r, w->own_digest)) {
+        /* What a new holder was handed says nothing of since when: that the others are asked for. */
+        bool is_new = kad_store_shard_is_new(k->store, k->now, &w->own);
+        if (!setwalk_start_ranges(k, r, is_new ? NULL : w->own_digest)) {
             take_theirs(k, r);
             start_push(k, r);
         }
         break;
+    }
     default: {
         uint32_t most = 0;
         for (unsigned i = 0; i < w->n_holders; i++)
@@ -257,10 +298,15 @@ void setshard_answer(struct kad *k, struct request *r, struct request_node at, u
     if (!m || (m->kind == KRPC_ERROR && m->code != KAD_ERROR_STALE))
         request_node(r, at)->refused = !m || m->code == KAD_ERROR_PROTOCOL || m->code == KAD_ERROR_FULL;
     w->acks += took;
-    if (w->stage == STAGE_COMPARE)
+    if (w->teaching) {
+        w->teaching = r->writing > 0;
+        if (!w->teaching)
+            stage_ended(k, r);
+    } else if (w->stage == STAGE_COMPARE) {
         push_on(k, r);
-    else
+    } else {
         move_on(k, r);
+    }
 }
 
 static void stage_ended(struct kad *k, struct request *r)
@@ -290,6 +336,8 @@ static void stage_ended(struct kad *k, struct request *r)
         }
         if (w->child_held < KAD_SHARD_MERGE_MAX)
             kad_store_reopen(k->store, k->now, &w->own);
+        else
+            kad_store_split(k->store, k->now, &w->own); /* still needed: the mark has another week */
         break;
     }
     request_finish(k, r);

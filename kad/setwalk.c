@@ -177,8 +177,11 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
     w->n_found++;
 }
 
-/* Reads a list of entries; the slot of the last one, for the cursor. */
-static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int group, uint8_t ret_last[KAD_SLOT_SIZE])
+/* Reads a list of entries; the slot of the last one, for the cursor. A page is in the order of slots and lies beyond
+ * `after` (NULL: the first page). What does not is left out: an entry that one holder sent many times over would
+ * have as many voices in the median of `since`. */
+static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int group, const uint8_t *after,
+                      uint8_t ret_last[KAD_SLOT_SIZE])
 {
     struct ben_iter it = ben_iter(list);
     struct ben one;
@@ -186,10 +189,15 @@ static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int gro
 
     while (list.data && ben_next(&it, NULL, &one)) {
         struct kad_entry entry;
+        uint8_t slot[KAD_SLOT_SIZE];
         if (kad_entry_get(one, &entry))
             continue;
+        kad_slot(entry.pk, slot);
+        if (!w->fresh && after && memcmp(slot, after, KAD_SLOT_SIZE) <= 0)
+            continue;
         setwalk_take(k, w, &entry, group);
-        kad_slot(entry.pk, ret_last);
+        memcpy(ret_last, slot, KAD_SLOT_SIZE);
+        after = ret_last;
         any = true;
     }
     return any;
@@ -274,7 +282,7 @@ void setwalk_value(struct kad *k, struct request *r, struct request_node at, con
     *h = (struct setwalk_holder){.at = at, .split = m->split, .more = m->more, .held = m->held};
     memcpy(h->digest, m->digest, KAD_ID_SIZE);
     h->group = group_of(w, h->digest);
-    if (!take_list(k, w, m->entries, h->group, h->last))
+    if (!take_list(k, w, m->entries, h->group, NULL, h->last))
         h->more = h->more && m->held > 0;
     w->any = true;
 }
@@ -414,7 +422,7 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
         range_move(k, r, i);
         return;
     }
-    bool any = take_list(k, w, m->entries, w->holders[range->holder].group, last);
+    bool any = take_list(k, w, m->entries, w->holders[range->holder].group, range->after, last);
     /* A cursor that does not move forward would never end. */
     if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 || ++range->pages >= SETWALK_PAGES_MAX)
         return;

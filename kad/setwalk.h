@@ -75,7 +75,7 @@ struct setwalk {
     uint8_t stage;
     uint8_t own_digest[KAD_ID_SIZE];
     bool own_split;
-    bool pushing;
+    bool pushing, teaching;
     uint8_t digit;
     uint32_t child_held;
     uint8_t cursor[KAD_SLOT_SIZE], push_pk[KEY_SIZE];
