@@ -105,7 +105,7 @@ int lookup_next(const struct lookup *l)
 {
     size_t width = lookup_width(l), before = 0;
 
-    if (l->asked >= l->alpha)
+    if (l->asked >= l->alpha || (l->asked >= LOOKUP_FIRST && l->answered == 0))
         return -1;
     for (unsigned i = 0; i < l->n && before < width; i++) {
         const struct lookup_node *node = &l->nodes[l->order[i]];

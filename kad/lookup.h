@@ -27,6 +27,8 @@
 
 #define LOOKUP_MAX 80     /* nodes remembered */
 #define LOOKUP_DENSE 8    /* times denser than the network: DESIGN section 4 */
+#define LOOKUP_FIRST 2    /* asked before the first answer: what it names is closer than what we know, so more would
+                           * mostly be asked for nothing */
 #define LOOKUP_REOFFERS 2 /* how often a failed node may come back under another address */
 
 enum lookup_state { LOOKUP_NEW, LOOKUP_SUSPECT, LOOKUP_ASKED, LOOKUP_STALLED, LOOKUP_ANSWERED, LOOKUP_FAILED };
