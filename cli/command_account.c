@@ -200,7 +200,9 @@ out:
 int run_logout(struct cli *cli, const struct cli_args *args)
 {
     int status = cli_call(cli, args, json_pack("{s:s}", "do", "logout"), CLI_ANSWER_MS);
-    return status ? status : cli_node_gone(cli);
+    if (!status) status = cli_node_gone(cli);
+    if (!status) view_note(&cli->view, "logged out");
+    return status;
 }
 
 int run_whoami(struct cli *cli, const struct cli_args *args)

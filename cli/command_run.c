@@ -73,6 +73,7 @@ int cli_call(struct cli *cli, const struct cli_args *args, json_t *request, int 
     } else {
         const char *message = end.message;
         if (!end.status && !printing.rows && args->command->empty) message = args->command->empty;
+        if (!end.status && printing.kind == VIEW_POSTED) message = NULL; /* its row says as much */
         status = view_done(&cli->view, end.status, end.error, message);
         io_api_reply_clear(&end);
     }

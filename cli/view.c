@@ -152,6 +152,8 @@ static void view_posted(struct view *v, const json_t *row)
     fprintf(v->out, "post %s, your #%" PRId64 ": ", view_str(row, "id"), view_int(row, "seq"));
     if (!followers)
         fputs("saved; nobody follows you yet\n", v->out);
+    else if (waiting == followers)
+        fprintf(v->out, "saved, on its way to %" PRId64 " %s\n", followers, plural(followers, "follower", "followers"));
     else if (waiting)
         fprintf(v->out, "%" PRId64 " of %" PRId64 " received, %" PRId64 " waiting\n", view_int(row, "received"),
                 followers, waiting);

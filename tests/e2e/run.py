@@ -50,6 +50,10 @@ def run_one(name, bin_dir, keep):
     except Exception:
         traceback.print_exc(file=sys.stdout)
     for home in world.homes:
+        crash = harness.CRASH.search(home.log())
+        if crash:
+            print("  -- CRASH of the node of %s: %s" % (home.name, home.log()[crash.start():crash.start() + 2500]))
+            continue
         print("  -- log of %s: %s" % (home.name, "\n     ".join(home.log()[-3000:].splitlines()[-12:])))
     return 1
 
