@@ -39,7 +39,7 @@ for cc in $compilers; do
     [ -n "$first" ] || first=$cc
 done
 run "fuzzers over their seeds" make --no-print-directory fuzz BUILD="$build" FUZZ_SECONDS=1
-run "end to end, $first" /usr/bin/python3 tests/e2e/run.py "$build/$first-sanitize"
+run "end to end, $first" /usr/bin/python3 tests/e2e/run.py --bin "$build/$first-sanitize"
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
