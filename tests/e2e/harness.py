@@ -218,6 +218,10 @@ class Home:
             return None
         return pid if pid and self.world.owns(pid) else None
 
+    def no_node(self, within=3):
+        """No node is left here. One that has just said why it does not start may take a moment to end."""
+        wait_until("no node in " + self.dir, lambda: self.pid is None, within)
+
     def kill(self):
         """SIGKILL, as a power cut would; returns when it is gone."""
         pid = self.pid

@@ -14,7 +14,7 @@ def name_is_taken(w):
     check("ana#" + ana.ok("whoami")[0]["tag"] in message, "it names the holder:", message)
     check(not os.path.exists(other.dir + "/user.key"), "no key was left")
     other.fails(67, "whoami")
-    wait_until("the node that was started for it ended", lambda: other.pid is None, 5)
+    other.no_node()
     other.register(name="ana2", join=ana)
 
 
@@ -39,7 +39,7 @@ def wrong_passphrase(w):
         with open(wrong, "w", encoding="latin-1") as f:
             f.write(text)
         ana.fails(77, "login", "--passphrase-file", wrong, word="wrong-passphrase", says="wrong passphrase for ana#")
-    equal(ana.pid, None, "no node was started")
+    ana.no_node()
     ana.fails(66, "login", "--passphrase-file", wrong + ".not-there", says="cannot read")
     ana.fails(74, "login", "--passphrase-file", w.dir, says="cannot read")
     ana.fails(64, "login", says="--passphrase-file")          # --json never asks
@@ -69,7 +69,7 @@ def passphrase_from_a_descriptor(w):
     with open(empty, "w") as f:
         f.write("x" * 1025)
     bob.fails(65, "register", "bob", "--passphrase-file", empty, says="1024")
-    equal(bob.pid, None)
+    bob.no_node()
 
 
 @scenario()
@@ -173,7 +173,7 @@ def login_twice_and_logout(w):
     start = time.monotonic()
     ana.ok("logout")
     note("logout took %.2f s" % (time.monotonic() - start))
-    equal(ana.pid, None, "logout returns when the node has ended")
+    ana.no_node()
     results = together([lambda: ana.run("login", "--passphrase-file", ana.passphrase_file)] * 3)
     equal([r.status for r in results], [0, 0, 0], "three at one time\n" + "\n".join(map(str, results)))
     equal(len([p for p in w.pids()]), 1, "one node")

@@ -123,7 +123,7 @@ def prompts_restore_the_terminal(w):
     # The shell got the signal, too; dash goes on once its child was ended by an exit.
     s.end()
     check(b"secret" not in s.raw, "the passphrase is not shown")
-    equal(ana.pid, None)
+    ana.no_node()
     check(not os.path.exists(ana.dir + "/user.key"))
     s = Screen([w.camellia, "--home", ana.dir, "register", "ana", "--listen", "127.0.0.1:0"], w.env)
     s.wait("New passphrase for ana")
