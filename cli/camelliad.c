@@ -275,7 +275,10 @@ int main(int argc, char **argv)
     io_api_wipe_json();
     if (sodium_init() < 0) return fail(&o, CAM_ESYS, "libsodium does not start");
     err = start(&o, &s, &n, why);
-    if (err) return fail(&o, err, why);
+    if (err) {
+        if (s.file.path) io_os_log_close(&s.file);
+        return fail(&o, err, why);
+    }
     say_ready(&o, &s, n);
     uint64_t began_ms = io_os_now().mono_ms;
     err = io_node_run(n);

@@ -54,7 +54,11 @@ int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_start
     int err = io_proc_spawn(a.argv, cli->home.log, NODE_START_MS, &pid, text);
     if (err) {
         pid_t other; /* somebody else may have started it in the same moment */
-        if (err == CAM_EAGAIN && home_node(&cli->home, &other) == 0) return 0;
+        if (home_node(&cli->home, &other) == 0) {
+            if (err == CAM_EAGAIN) return 0;
+            /* It has said why it ends; the next try must not take it for one that runs. */
+            if (err != CAM_ETIMEOUT && other) io_proc_wait_gone(other, NODE_ENDING_MS);
+        }
         return view_error(&cli->view, err, *text ? text : "the node did not start");
     }
     *ret_started = true;
