@@ -249,15 +249,24 @@ bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr 
 
 /* ---- contacts come and go ----------------------------------------------------------------------------- */
 
-/* The contact of a bucket to give up first: most failures, then the longest silent. */
+/* The contact of a bucket to give up first: most failures, then the youngest (who has been here long will likely
+ * stay: paper, section 4.1). */
 static unsigned worst_of(const struct table *t, unsigned b)
 {
     unsigned start = bucket_start(t, b), worst = start;
 
     for (unsigned i = start + 1; i < start + t->count[b]; i++)
-        if (t->contacts[i].fails > t->contacts[worst].fails)
+        if (t->contacts[i].fails >= t->contacts[worst].fails)
             worst = i;
     return worst;
+}
+
+/* The network has grown, and buckets that were part of the smallest subtree of k nodes no longer are. */
+static void shrink_beyond(struct table *t, unsigned b)
+{
+    for (unsigned i = 0; i < b; i++)
+        while (t->count[i] > bucket_room(t, i))
+            remove_at(t, i, worst_of(t, i));
 }
 
 bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr)
@@ -327,6 +336,7 @@ enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t i
         return TABLE_REFUSED;
     c->seen_s = seconds(mono_ms);
     measure(c, rtt_ms, true);
+    shrink_beyond(t, b);
     return TABLE_ADDED;
 }
 
@@ -364,6 +374,7 @@ void table_rename(struct table *t, const uint8_t self[ID_SIZE])
         c->dev_ms = from->dev_ms;
         c->fails = from->fails;
     }
+    shrink_beyond(t, TABLE_BUCKETS - 1);
     table_clear(&old);
 }
 
@@ -451,6 +462,7 @@ void table_check(const struct table *t)
     assert(t->n <= t->cap && t->n_cache <= TABLE_CACHE_MAX && t->n_cache <= t->cap_cache);
     for (unsigned b = 0; b < TABLE_BUCKETS; b++) {
         assert(t->count[b] <= t->k * TABLE_NEAR);
+        assert(t->count[b] <= t->k || bucket_room(t, b) > t->k);
         for (unsigned i = 0; i < t->count[b]; i++, at++) {
             const struct table_contact *c = &t->contacts[at];
             struct addr addr = table_addr(t, c);
