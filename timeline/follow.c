@@ -279,7 +279,8 @@ int follower_learn(struct timeline *t, const struct kad_entry *entry)
         }
         return 0;
     }
-    if (!f) {
+    bool is_new = !f;
+    if (is_new) {
         uint64_t head = t->account.feed.known_seq;
         struct store_follower row = { .since_ms = t->now.wall_ms, .start_seq = head, .acked_seq = head };
         memcpy(row.pk, entry->pk, KEY_SIZE);
@@ -292,6 +293,8 @@ int follower_learn(struct timeline *t, const struct kad_entry *entry)
     f->expires_s = record.expires_s;
     follower_touched(t, f);
     people_learn_entry(t, entry->pk, &record, entry->seq);
+    if (is_new && person_dest(f->who)) /* what it is not owed it may still lack: it compares */
+        catchup_tell_head(t, person_dest(f->who));
     return 0;
 }
 
@@ -307,7 +310,14 @@ int follower_message(struct timeline *t, const struct message_follow *m)
     uint8_t root[KAD_ID_SIZE];
     record_followers_root(t->account.pk, root);
     int err = kad_entry_verify(entry, root);
-    return err ? err : follower_learn(t, entry);
+    bool is_new = !p || !p->follower;
+    if (!err)
+        err = follower_learn(t, entry);
+    /* It may have asked for our posts before we knew it as a follower, and we posted in between. */
+    p = people_find(t, entry->pk);
+    if (!err && is_new && p && p->follower && person_dest(p))
+        catchup_tell_head(t, person_dest(p));
+    return err;
 }
 
 /* ---- the mirror and the turn's end ----------------------------------------------------------------------- */
