@@ -1,4 +1,4 @@
-/* Signed sets through time: all holders are exchanged one after another, and nothing that was true is lost. */
+/* Records through time: all holders are exchanged one after another, and nothing that was true is lost. */
 #include "tests/unit/kad_net.h"
 
 static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x71};
@@ -21,7 +21,7 @@ static void put_entry(struct net *net, size_t at, unsigned n)
     identity_free(id);
 }
 
-/* The first `alive` nodes begin; then each in turn is killed and one that nobody has seen before takes its place. */
+/* The first `alive` nodes begin; then each in turn is killed and one that nobody has seen takes its place. */
 static void begin(struct net *net, size_t alive)
 {
     for (size_t i = 0; i < alive; i++) {
@@ -120,6 +120,72 @@ static void a_split_that_is_needed_stays(void **state)
     net_free(net);
 }
 
+/* ---- items ---------------------------------------------------------------------------------------------- */
+
+static struct {
+    bool asked[32];
+} replication;
+
+/* Notes who asks for an item with the seq it has: a holder at its hourly work. */
+static bool note_replication(struct net *net, struct net_datagram *d)
+{
+    if (memmem(d->data, d->size, "1:q3:get", 8) && memmem(d->data, d->size, "3:seqi", 6))
+        for (size_t i = 0; i < net->n; i++)
+            if (addr_equal(&net->nodes[i].addr, &d->from))
+                replication.asked[i] = true;
+    return false;
+}
+
+/* Sixteen holders, and each hour the first few of them see to it that all have it. */
+static void one_holder_does_the_work_of_the_hour(void **state)
+{
+    (void)state;
+    struct net *net = net_new(24, &(struct net_options){.seed = 35, .latency_ms = 5});
+    begin(net, net->n);
+    struct identity *me = net_identity(1);
+    uint8_t buf[100];
+    struct kad_item item = net_item(me, "public", 1, net_value(net, buf, sizeof buf, "still here"));
+    struct result *put = net_put(net, 0, &item, NULL);
+    net_run_until(net, put);
+    assert_in_range(put->holders, 15, 16);
+    net->tamper = note_replication;
+    unsigned workers = 0, idle_hours = 0;
+    for (int hour = 0; hour < 12; hour++) {
+        memset(&replication, 0, sizeof replication);
+        net_run(net, 3600 * 1000);
+        unsigned n = 0;
+        for (size_t i = 0; i < net->n; i++)
+            n += replication.asked[i];
+        workers += n;
+        idle_hours += n == 0;
+    }
+    assert_in_range(workers, 10, 60); /* of 192, were each to do it for itself */
+    assert_in_range(idle_hours, 0, 2); /* the hours of the wall and of the holders do not begin together */
+    identity_free(me);
+    net_check(net);
+    net_free(net);
+}
+
+static void an_item_outlives_its_holders(void **state)
+{
+    (void)state;
+    enum { ALIVE = 10 };
+    struct net *net = net_new(3 * ALIVE, &(struct net_options){.seed = 36, .latency_ms = 5, .k = 4});
+    begin(net, ALIVE);
+    struct identity *me = net_identity(1);
+    uint8_t buf[100];
+    struct kad_item item = net_item(me, "public", 1, net_value(net, buf, sizeof buf, "still here"));
+    net_run_until(net, net_put(net, 0, &item, NULL));
+    exchange_all(net, ALIVE, 2 * 3600 * 1000);
+    struct result *get = net_get(net, net->n - 1, &item);
+    net_run_until(net, get);
+    assert_int_equal(get->status, 0);
+    assert_true(get->holders >= 3);
+    identity_free(me);
+    net_check(net);
+    net_free(net);
+}
+
 /* ---- a holder that lies about who was first ------------------------------------------------------------ */
 
 static struct addr liar;
@@ -200,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_split_outlives_its_holders),
         cmocka_unit_test(a_split_that_is_needed_stays),
         cmocka_unit_test(one_liar_makes_no_first_claim),
+        cmocka_unit_test(one_holder_does_the_work_of_the_hour),
+        cmocka_unit_test(an_item_outlives_its_holders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
