@@ -270,6 +270,8 @@ void links_event(struct timeline *t, const struct link_event *e)
     if (e->kind == LINK_UP)
         return;
     l->hello_seq = 0;
+    if (l->owner && l->owner->follow)
+        l->owner->follow->told_seq = 0; /* our FOLLOW may be lost as well: said again at their next HELLO */
     outbox_link_lost(t, &e->dest);
     catchup_link_lost(t, &e->dest);
 }

@@ -163,8 +163,10 @@ static int learn_peer(struct timeline *t, struct person *p, uint16_t device, con
         p->look_wait_ms = 0;
         if (p->follower)
             outbox_wake(t, p->follower);
-        if (p->follow)
+        if (p->follow) {
+            follow_tell(t, p->follow); /* first: then nothing is posted between what we get and what we are owed */
             catchup_moved(t, p->follow, dest);
+        }
     }
     return 0;
 }

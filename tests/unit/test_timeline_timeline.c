@@ -23,18 +23,235 @@ static void test_two(void **state)
     assert_int_equal(s->n, 1);
     assert_string_equal(s->texts[0], "hello");
     assert_true(s->rows[0].unread);
+    assert_false(s->rows[0].has_via);
     assert_string_equal(s->rows[0].user.name, "u0");
     s = net_read(net, 1, 0);
     assert_false(s->rows[0].unread);
     s = net_status(net, 0);
     assert_int_equal(s->rows[0].outbox, 0); /* acknowledged */
+    s = net_command(net, 0, (struct timeline_command){ .verb = TL_OUTBOX });
+    assert_int_equal(s->n, 0);
+    net_free(net);
+}
+
+/* A post made at the very moment of the follow is neither lost nor doubled, whichever comes first. */
+static void test_post_while_followed(void **state)
+{
+    (void)state;
+    for (uint64_t delay_ms = 0; delay_ms < 60; delay_ms += 3) {
+        struct net *net = net_town(2, 100 + delay_ms);
+        timeline_command(net->nodes[1].t, net->now, &(struct timeline_command){ .verb = TL_FOLLOW, .who = "u0" });
+        net_turn(net, 1);
+        net_run(net, delay_ms);
+        net_post(net, 0, "now");
+        net_run(net, 1500);
+        assert_int_equal(net_count(net, 1, "now"), 1);
+        net_free(net);
+    }
+}
+
+/* Register, login, post, follow and read without any network do what they can and say the rest. */
+static void test_alone(void **state)
+{
+    (void)state;
+    struct net *net = net_new(2, 2);
+    net_start_at(net, 1, 0, -1);
+    struct said *s = net_command(net, 1, (struct timeline_command){ .verb = TL_NAME_CHECK, .name = "ana" });
+    assert_int_equal(s->status, CAM_ENET);
+    s = net_command(net, 1, (struct timeline_command){ .verb = TL_POST, .text = span_str("x") });
+    assert_int_equal(s->status, CAM_ELOCKED);
+    s = net_command(net, 1, (struct timeline_command){ .verb = TL_WHOAMI });
+    assert_int_equal(s->status, CAM_ENOENT);
+    s = net_register(net, 1, "ana");
+    assert_int_equal(s->status, CAM_EPENDING);
+    assert_true(s->rows[0].name_pending);
+    s = net_register(net, 1, "ana"); /* twice is the same account */
+    assert_true(s->status == 0 || s->status == CAM_EPENDING);
+    assert_int_equal(net_follow(net, 1, "bob")->status, CAM_ENET);
+    s = net_post(net, 1, "to nobody");
+    assert_int_equal(s->status, 0);
+    assert_int_equal(s->rows[0].followers, 0);
+    assert_int_equal(net_read(net, 1, 0)->n, 1);
+    assert_int_equal(net_login(net, 1)->status, 0);
+
+    /* The name is claimed when somebody comes. */
+    net_start_at(net, 0, 0, 1);
+    net_run(net, 6000);
+    s = net_command(net, 1, (struct timeline_command){ .verb = TL_WHOAMI });
+    assert_false(s->rows[0].name_pending);
+    s = net_register(net, 0, "ana");
+    assert_int_equal(s->status, CAM_ETAKEN);
+    char text[WHO_SIZE];
+    user_text("ana", net->nodes[1].identity->pk, text);
+    assert_non_null(strstr(s->message, text));
+    s = net_command(net, 0, (struct timeline_command){ .verb = TL_NAME_CHECK, .name = "ana" });
+    assert_int_equal(s->status, CAM_ETAKEN);
+    s = net_command(net, 0, (struct timeline_command){ .verb = TL_NAME_CHECK, .name = "bea" });
+    assert_int_equal(s->status, 0);
+    net_free(net);
+}
+
+/* Another key in the same home is refused; bad names and texts are. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 3);
+    struct said *s = net_command(net, 0, (struct timeline_command){ .verb = TL_REGISTER, .name = "eve",
+                                                                    .identity = net->nodes[1].identity });
+    assert_int_equal(s->status, CAM_ETAKEN);
+    s = net_command(net, 0, (struct timeline_command){ .verb = TL_LOGIN, .identity = net->nodes[1].identity });
+    assert_int_equal(s->status, CAM_ETAKEN);
+    assert_int_equal(net_follow(net, 0, "No Name")->status, CAM_EINVAL);
+    assert_int_equal(net_follow(net, 0, "u0")->status, CAM_EINVAL);
+    assert_int_equal(net_follow(net, 0, "nobody")->status, CAM_ENOENT);
+    assert_int_equal(net_who(net, 0, TL_UNFOLLOW, "u1")->status, CAM_ENOENT);
+    assert_int_equal(net_post(net, 0, "")->status, CAM_EINVAL);
+    assert_int_equal(net_post(net, 0, "\x1b[31m")->status, CAM_EINVAL);
+    assert_int_equal(net_post(net, 0, "\xff")->status, CAM_EINVAL);
+    static char big[5000];
+    memset(big, 'a', sizeof big - 1);
+    assert_int_equal(net_post(net, 0, big)->status, CAM_ETOOBIG);
+    big[TIMELINE_TEXT_MAX] = '\0';
+    assert_int_equal(net_post(net, 0, big)->status, 0);
+    assert_int_equal(net_command(net, 0, (struct timeline_command){ .verb = TL_LOGOUT })->status, 0);
+    assert_int_equal(net_post(net, 0, "locked")->status, CAM_ELOCKED);
+    assert_int_equal(net_follow(net, 0, "u1")->status, CAM_ELOCKED);
+    assert_int_equal(net_login(net, 0)->status, 0);
+    assert_int_equal(net_post(net, 0, "open")->status, 0);
+    net_free(net);
+}
+
+/* Live reading: what is there, then what comes; nothing after the reader is gone. */
+static void test_live(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 4);
+    net_follow(net, 1, "u0");
+    net_run(net, 200);
+    net_post(net, 0, "before");
+    net_run(net, 200);
+    net_live(net, 1);
+    assert_int_equal(net->live.n, 1);
+    net_post(net, 0, "one");
+    net_post(net, 0, "two");
+    net_run(net, 200);
+    net_post(net, 1, "mine");
+    net_run(net, 200);
+    assert_int_equal(net->live.n, 4);
+    assert_false(net->live.done);
+    assert_string_equal(net->live.texts[0], "before");
+    assert_string_equal(net->live.texts[1], "one");
+    timeline_command(net->nodes[1].t, net->now, &(struct timeline_command){ .verb = TL_CANCEL,
+                                                                            .client = net->live_client });
+    net_post(net, 0, "three");
+    net_run(net, 200);
+    assert_int_equal(net->live.n, 4);
+    net_free(net);
+}
+
+/* A commit that fails: the post was not made, its caller is told, memory is what the disk says. */
+static void test_failed_commit(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 5);
+    net_follow(net, 1, "u0");
+    net_run(net, 200);
+    assert_int_equal(net_post(net, 0, "one")->status, 0);
+    net->nodes[0].commit_error = CAM_EIO;
+    assert_int_equal(net_post(net, 0, "lost")->status, CAM_EIO);
+    assert_int_equal(net_read(net, 0, 0)->n, 1);
+    struct said *s = net_post(net, 0, "two");
+    assert_int_equal(s->status, 0);
+    assert_int_equal(s->rows[0].seq, 2);
+    net_run(net, 500);
+    assert_int_equal(net_count(net, 1, ""), 2);
+    assert_int_equal(net_count(net, 1, "lost"), 0);
+    net->nodes[1].commit_error = CAM_EIO; /* at the receiver: not acknowledged, so it comes again */
+    net_post(net, 0, "three");
+    net_run(net, 3000);
+    assert_int_equal(net_count(net, 1, "three"), 1);
+    assert_int_equal(net_status(net, 0)->rows[0].outbox, 0);
+    net_free(net);
+}
+
+/* Nothing to do is nothing done: an idle node sleeps. */
+static void test_idle(void **state)
+{
+    (void)state;
+    struct net *net = net_town(4, 6);
+    for (int i = 1; i < 4; i++)
+        net_follow(net, i, "u0");
+    net_post(net, 0, "hello");
+    net_run(net, 60000);
+    uint64_t before[4], sent[4];
+    for (int i = 0; i < 4; i++) {
+        before[i] = net->nodes[i].all_turns;
+        sent[i] = net->nodes[i].sent_bytes;
+    }
+    net_run(net, 3600000);
+    for (int i = 0; i < 4; i++) {
+        uint64_t turns = net->nodes[i].all_turns - before[i], bytes = net->nodes[i].sent_bytes - sent[i];
+        print_message("node %d: %.2f turns/s, %.1f link bytes/s\n", i, (double)turns / 3600, (double)bytes / 3600);
+        assert_true(turns < 3600 * 4);
+        assert_true(bytes < 3600 * 40);
+    }
+    net_free(net);
+}
+
+/* Ids rise through restarts and a clock that goes back. */
+static void test_ids_rise(void **state)
+{
+    (void)state;
+    struct net *net = net_new(1, 7);
+    uint64_t last = 0;
+    net_start(net, 0, 0);
+    net_register(net, 0, "ana");
+    for (int i = 0; i < 30; i++) {
+        struct said *s = net_post(net, 0, "x");
+        assert_int_equal(s->status, 0);
+        assert_true(s->rows[0].id > last);
+        assert_int_equal(s->rows[0].seq, i + 1);
+        last = s->rows[0].id;
+        if (i % 5 == 4) {
+            net_kill(net, 0);
+            net->now.wall_ms -= 5000;
+            net_start(net, 0, 0);
+            assert_int_equal(net_login(net, 0)->status, 0);
+        }
+    }
+    net_free(net);
+}
+
+/* The first post waits for the clock where one is expected, 2 s at most. */
+static void test_clock(void **state)
+{
+    (void)state;
+    struct net *net = net_new(1, 8);
+    net->nodes[0].config.synced_clock_expected = true;
+    net_start(net, 0, 0);
+    net_register(net, 0, "ana");
+    net_kill(net, 0);
+    net_start(net, 0, 0);
+    net_login(net, 0);
+    uint64_t began = net->now.mono_ms;
+    assert_int_equal(net_post(net, 0, "waits")->status, 0);
+    assert_in_range(net->now.mono_ms - began, 1500, 2001);
+    net_kill(net, 0);
+    net_start(net, 0, 0);
+    net_login(net, 0);
+    timeline_clock_synced(net->nodes[0].t, net->now);
+    began = net->now.mono_ms;
+    assert_int_equal(net_post(net, 0, "does not")->status, 0);
+    assert_int_equal(net->now.mono_ms, began);
     net_free(net);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two),
+        cmocka_unit_test(test_two),     cmocka_unit_test(test_post_while_followed), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_live),               cmocka_unit_test(test_failed_commit),
+        cmocka_unit_test(test_idle),    cmocka_unit_test(test_ids_rise),            cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -357,6 +357,7 @@ static inline struct net *net_new(int n, uint64_t seed)
     net->now = (struct now){ 1000, NET_EPOCH_MS };
     net->rng = rng_seeded(&net->seeded, seed);
     net->next_client = 1;
+    net->live_client = UINT64_MAX;
     for (int i = 0; i < n; i++) {
         struct net_node *node = &net->nodes[i];
         char why[STORE_MESSAGE_SIZE];
