@@ -75,6 +75,14 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
     return node_query(k, &tx, &q);
 }
 
+/* A ping to somebody whom we only know from his queries, or from hearsay: it counts like a reply, for the query may
+ * be forged. */
+void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id)
+{
+    if (!rpc_is_asking(&k->rpc, to) && kad_guard_send(k->guard, k->now, to, NODE_PING_BYTES))
+        node_ping(k, to, id);
+}
+
 /* Cuts whole contacts off until `over` bytes are saved; the longer list first. */
 static void trim_nodes(struct krpc_msg *r, size_t over)
 {
@@ -105,14 +113,14 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
     }
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
         k->stats.drop_budget++;
-        /* If it is where it says it is, a ping will prove it and its next query be answered. */
-        if (!rpc_is_asking(&k->rpc, to))
-            node_ping(k, to, NULL);
-        return;
+    } else {
+        rpc_queue_commit(&k->out, k->now.mono_ms, to, &out);
+        k->stats.out_datagrams++;
+        k->stats.out_bytes += out.size;
     }
-    rpc_queue_commit(&k->out, k->now.mono_ms, to, &out);
-    k->stats.out_datagrams++;
-    k->stats.out_bytes += out.size;
+    /* Who asks much is to prove that it is where it says it is, before its budget runs out. */
+    if (room < KAD_GUARD_BURST_BYTES / 2 && !kad_guard_is_proven(k->guard, k->now, to))
+        node_challenge(k, to, NULL);
 }
 
 /* ---- contacts ------------------------------------------------------------------------------------------ */
@@ -249,8 +257,8 @@ static void node_failed(struct kad *k, const struct rpc_tx *tx)
     }
     uint8_t id[KAD_ID_SIZE];
     struct addr addr;
-    if (table_take_candidate(&net->table, id, &addr) && !rpc_is_asking(&k->rpc, &addr))
-        node_ping(k, &addr, id);
+    if (table_take_candidate(&net->table, id, &addr))
+        node_challenge(k, &addr, id);
     upkeep_doubt(k);
     join_liveness(k);
 }

@@ -37,6 +37,7 @@
 #define NODE_VOTES_NEEDED 3
 #define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
 #define NODE_GREET_PER_S 4          /* ... and a second */
+#define NODE_PING_BYTES 90          /* of a ping, at most */
 #define NODE_NEWCOMERS_MAX 16       /* new contacts whose share of our records is yet to be handed over */
 #define REQUEST_MAX 1024            /* accepted and not yet answered */
 #define REQUEST_ACTIVE_MAX 64       /* of those, running */
@@ -152,6 +153,7 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr);
 /* The next node of a `nodes` or `nodes6` string, skipping what is not acceptable. */
 bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret);
 int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
+void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id);
 /* It did not answer lately, or fails in the table. */
 bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr);
 double node_estimate(struct kad *k);

@@ -262,7 +262,7 @@ static void greet(struct kad *k, const struct addr *from, const struct krpc_msg 
     if (rpc_is_asking(&k->rpc, &at))
         return;
     if (take_credit(k)) {
-        node_ping(k, &at, node_acceptable(k, q->id, &at) ? q->id : NULL);
+        node_challenge(k, &at, node_acceptable(k, q->id, &at) ? q->id : NULL);
     } else {
         table_offer(table, q->id, from);
         upkeep_candidate(k);

@@ -142,8 +142,7 @@ static void tick_candidate(struct kad *k)
     for (unsigned net = 0; net < 2; net++) {
         if (!table_take_candidate(&k->net[net].table, id, &addr))
             continue;
-        if (!rpc_is_asking(&k->rpc, &addr))
-            node_ping(k, &addr, id);
+        node_challenge(k, &addr, id);
         upkeep_candidate(k);
     }
 }

@@ -1,0 +1,255 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kad/lookup.h"
+
+static const uint8_t target[ID_SIZE] = {0};
+
+/* A node at distance n (in the first two bytes), at an address of its own. */
+static void node(unsigned n, uint8_t id[ID_SIZE], struct addr *addr)
+{
+    memset(id, 0, ID_SIZE);
+    put_be16(id, (uint16_t)n);
+    *addr = (struct addr){.family = 4, .ip = {127, 0, 0, 1}, .port = (uint16_t)(1000 + n)};
+}
+
+static int offer(struct lookup *l, unsigned n, bool suspect)
+{
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    node(n, id, &addr);
+    return lookup_offer(l, id, &addr, suspect);
+}
+
+static unsigned distance_of(const struct lookup *l, int i)
+{
+    return be16(l->nodes[i].id);
+}
+
+static void asks_the_closest_and_ends(void **state)
+{
+    (void)state;
+    struct lookup l;
+    uint8_t found[LOOKUP_MAX];
+    lookup_init(&l, target, 3, 2, 0);
+    for (unsigned n = 10; n > 0; n--)
+        assert_true(offer(&l, n * 100, false) >= 0);
+    assert_int_equal(offer(&l, 500, false), -1); /* known */
+    int a = lookup_next(&l);
+    assert_int_equal(distance_of(&l, a), 100);
+    lookup_sent(&l, a);
+    int b = lookup_next(&l);
+    assert_int_equal(distance_of(&l, b), 200);
+    lookup_sent(&l, b);
+    assert_int_equal(lookup_next(&l), -1); /* alpha are in flight */
+    lookup_answered(&l, a);
+    assert_true(offer(&l, 50, false) >= 0); /* what it named is closer */
+    int c = lookup_next(&l);
+    assert_int_equal(distance_of(&l, c), 50);
+    lookup_sent(&l, c);
+    lookup_answered(&l, b);
+    assert_int_equal(lookup_next(&l), -1); /* 50, 100, 200 are the three closest */
+    assert_false(lookup_done(&l));
+    lookup_failed(&l, c); /* so 300 is the third */
+    int d = lookup_next(&l);
+    assert_int_equal(distance_of(&l, d), 300);
+    lookup_sent(&l, d);
+    assert_false(lookup_done(&l));
+    lookup_answered(&l, d);
+    assert_true(lookup_done(&l));
+    assert_int_equal(lookup_closest(&l, found, 3), 3);
+    assert_int_equal(distance_of(&l, found[0]), 100);
+    assert_int_equal(distance_of(&l, found[2]), 300);
+    lookup_check(&l);
+}
+
+static void a_stalled_one_frees_its_place(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 4, 2, 0);
+    for (unsigned n = 1; n <= 6; n++)
+        offer(&l, n, false);
+    int a = lookup_next(&l);
+    lookup_sent(&l, a);
+    lookup_sent(&l, lookup_next(&l));
+    assert_int_equal(lookup_next(&l), -1);
+    lookup_stalled(&l, a);
+    assert_true(lookup_is_close(&l, a));
+    int c = lookup_next(&l);
+    assert_int_equal(distance_of(&l, c), 3);
+    lookup_sent(&l, c);
+    assert_false(lookup_done(&l));
+    lookup_answered(&l, a); /* late, not lost */
+    assert_int_equal(l.answered, 1);
+    lookup_check(&l);
+}
+
+static void suspects_only_when_nobody_else(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 4, 4, 0);
+    offer(&l, 1, true);
+    offer(&l, 2, false);
+    offer(&l, 3, true);
+    int a = lookup_next(&l);
+    assert_int_equal(distance_of(&l, a), 2);
+    lookup_sent(&l, a);
+    assert_int_equal(lookup_next(&l), -1);
+    lookup_answered(&l, a);
+    assert_true(lookup_done(&l));
+    lookup_init(&l, target, 4, 4, 0);
+    offer(&l, 1, true);
+    offer(&l, 2, false);
+    a = lookup_next(&l);
+    lookup_sent(&l, a);
+    lookup_failed(&l, a);
+    assert_false(lookup_done(&l));
+    a = lookup_next(&l);
+    assert_int_equal(distance_of(&l, a), 1);
+    lookup_check(&l);
+}
+
+static void one_that_came_back_elsewhere(void **state)
+{
+    (void)state;
+    struct lookup l;
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    lookup_init(&l, target, 4, 4, 0);
+    int a = offer(&l, 1, false);
+    node(1, id, &addr);
+    addr.port = 9;
+    assert_int_equal(lookup_offer(&l, id, &addr, false), -1); /* the first address is believed */
+    lookup_sent(&l, a);
+    lookup_failed(&l, a);
+    for (unsigned n = 0; n < LOOKUP_REOFFERS; n++) { /* until it fails; but not for ever */
+        addr.port++;
+        assert_int_equal(lookup_offer(&l, id, &addr, false), a);
+        assert_int_equal(l.nodes[a].addr.port, addr.port);
+        lookup_sent(&l, a);
+        lookup_failed(&l, a);
+    }
+    addr.port++;
+    assert_int_equal(lookup_offer(&l, id, &addr, false), -1);
+    lookup_check(&l);
+}
+
+static void keeps_the_closest_of_a_flood(void **state)
+{
+    (void)state;
+    struct lookup l;
+    struct rng_seeded seeded;
+    struct rng rng = rng_seeded(&seeded, 8);
+    lookup_init(&l, target, 16, 4, 0);
+    unsigned least = 65535;
+    for (unsigned i = 0; i < 5000; i++) {
+        unsigned n = 1 + rng_below(&rng, 60000);
+        offer(&l, n, false);
+        least = n < least ? n : least;
+        lookup_check(&l);
+    }
+    assert_int_equal(l.n, LOOKUP_MAX);
+    assert_int_equal(distance_of(&l, l.order[0]), least);
+    /* Those that were asked are never given up. */
+    int a = lookup_next(&l);
+    lookup_sent(&l, a);
+    unsigned d = distance_of(&l, a);
+    for (unsigned n = 1; n < 400; n++)
+        offer(&l, n, false);
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    node(d, id, &addr);
+    assert_int_equal(lookup_find(&l, id), a);
+    lookup_check(&l);
+}
+
+/* 32 nodes beside the target in a network where k = 16 should span 16/1000 of it: they are set aside. */
+static void sybils_do_not_count_as_the_end(void **state)
+{
+    (void)state;
+    struct lookup l;
+    uint8_t found[LOOKUP_MAX];
+    lookup_init(&l, target, 16, 64, 1000);
+    for (unsigned n = 1; n <= 32; n++)
+        offer(&l, n, false);                     /* 1/65536 of the space apart */
+    for (unsigned n = 1; n <= 40; n++)
+        offer(&l, 60 * n, false);                /* honest ones about 1/1000 apart */
+    /* With 32 so close, the first five honest ones are still part of a crowd 8 times too dense. */
+    assert_int_equal(lookup_width(&l), 32 + 5 + 16);
+    int i;
+    while ((i = lookup_next(&l)) >= 0) {
+        lookup_sent(&l, i);
+        lookup_answered(&l, i);
+    }
+    assert_true(lookup_done(&l));
+    size_t n = lookup_closest(&l, found, lookup_width(&l));
+    unsigned honest = 0;
+    for (size_t j = 0; j < n; j++)
+        honest += distance_of(&l, found[j]) >= 60;
+    assert_true(honest >= 16);
+    /* Without an estimate, and in a network of honest density, nothing is set aside. */
+    lookup_init(&l, target, 16, 4, 0);
+    for (unsigned j = 1; j <= 32; j++)
+        offer(&l, j, false);
+    assert_int_equal(lookup_width(&l), 16);
+    lookup_init(&l, target, 16, 4, 1000);
+    for (unsigned j = 1; j <= 40; j++)
+        offer(&l, 60 * j, false);
+    assert_int_equal(lookup_width(&l), 16);
+}
+
+static void those_who_cannot_hold_are_passed_over(void **state)
+{
+    (void)state;
+    struct lookup l;
+    uint8_t found[LOOKUP_MAX];
+    lookup_init(&l, target, 2, 4, 0);
+    for (unsigned n = 1; n <= 3; n++)
+        offer(&l, n, false);
+    int a = lookup_next(&l);
+    lookup_sent(&l, a);
+    lookup_plain(&l, a); /* "method unknown": asked again, with find_node */
+    assert_int_equal(lookup_next(&l), a);
+    lookup_sent(&l, a);
+    lookup_answered(&l, a);
+    int i;
+    while ((i = lookup_next(&l)) >= 0) {
+        lookup_sent(&l, i);
+        lookup_answered(&l, i);
+    }
+    assert_true(lookup_done(&l));
+    assert_int_equal(lookup_closest(&l, found, 16), 2);
+    assert_int_equal(distance_of(&l, found[0]), 2);
+    lookup_check(&l);
+}
+
+static void nobody_to_ask(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 16, 4, 0);
+    assert_int_equal(lookup_next(&l), -1);
+    assert_true(lookup_done(&l));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asks_the_closest_and_ends),
+        cmocka_unit_test(a_stalled_one_frees_its_place),
+        cmocka_unit_test(suspects_only_when_nobody_else),
+        cmocka_unit_test(one_that_came_back_elsewhere),
+        cmocka_unit_test(keeps_the_closest_of_a_flood),
+        cmocka_unit_test(sybils_do_not_count_as_the_end),
+        cmocka_unit_test(those_who_cannot_hold_are_passed_over),
+        cmocka_unit_test(nobody_to_ask),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

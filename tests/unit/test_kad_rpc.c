@@ -1,0 +1,246 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/err.h"
+#include "kad/krpc.h"
+#include "kad/rpc.h"
+#include "kad/table.h"
+
+static struct rng_seeded seeded;
+static struct rng rng;
+
+static struct addr addr_of(unsigned n)
+{
+    return (struct addr){.family = 4, .ip = {10, 0, (uint8_t)(n >> 8), (uint8_t)n}, .port = 80};
+}
+
+static struct rpc_tx query(unsigned n)
+{
+    return (struct rpc_tx){.to = addr_of(n), .method = KRPC_PING, .soft_ms = 60, .hard_ms = 200};
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    rng = rng_seeded(&seeded, 5);
+    return 0;
+}
+
+static void answered_once_by_who_was_asked(void **state)
+{
+    (void)state;
+    struct rpc r;
+    rpc_init(&r, &rng);
+    struct rpc_tx tx = query(1), got;
+    assert_true(rpc_begin(&r, 1000, &tx));
+    struct addr other = addr_of(2), right = addr_of(1);
+    struct span tid = span(tx.tid, RPC_TID_SIZE);
+    assert_false(rpc_take(&r, tid, &other, &got));
+    uint8_t wrong[RPC_TID_SIZE];
+    memcpy(wrong, tx.tid, sizeof wrong);
+    wrong[5] ^= 1;
+    assert_false(rpc_take(&r, span(wrong, sizeof wrong), &right, &got));
+    wrong[0] = 0xff;
+    assert_false(rpc_take(&r, span(wrong, sizeof wrong), &right, &got));
+    assert_false(rpc_take(&r, span(tx.tid, 5), &right, &got));
+    assert_true(rpc_is_asking(&r, &right));
+    assert_true(rpc_take(&r, tid, &right, &got));
+    assert_int_equal(got.sent_ms, 1000);
+    assert_false(rpc_take(&r, tid, &right, &got));
+    assert_int_equal(rpc_in_flight(&r), 0);
+    assert_int_equal(rpc_deadline_ms(&r), NOW_NEVER);
+    rpc_check(&r);
+    rpc_clear(&r);
+}
+
+static void stalls_then_fails(void **state)
+{
+    (void)state;
+    struct rpc r;
+    bool failed;
+    rpc_init(&r, &rng);
+    struct rpc_tx tx = query(1), got;
+    rpc_begin(&r, 1000, &tx);
+    assert_int_equal(rpc_deadline_ms(&r), 1060);
+    assert_false(rpc_next_due(&r, 1059, &got, &failed));
+    assert_true(rpc_next_due(&r, 1060, &got, &failed));
+    assert_false(failed);
+    assert_true(got.stalled);
+    rpc_resent(&r, 1060, &got);
+    assert_false(rpc_next_due(&r, 1060, &got, &failed));
+    assert_false(rpc_next_due(&r, 1259, &got, &failed));
+    assert_true(rpc_next_due(&r, 1260, &got, &failed));
+    assert_true(failed && got.resent);
+    assert_false(rpc_next_due(&r, 1260, &got, &failed));
+    assert_int_equal(rpc_in_flight(&r), 0);
+    /* Not sent again: it fails after the hard time-out from its only sending. */
+    tx = query(2);
+    rpc_begin(&r, 2000, &tx);
+    assert_true(rpc_next_due(&r, 2060, &got, &failed) && !failed);
+    assert_false(rpc_next_due(&r, 2199, &got, &failed));
+    assert_true(rpc_next_due(&r, 2200, &got, &failed) && failed);
+    rpc_check(&r);
+    rpc_clear(&r);
+}
+
+static void many_at_once_up_to_the_bound(void **state)
+{
+    (void)state;
+    struct rpc r;
+    bool failed;
+    unsigned stalled = 0, over = 0;
+    rpc_init(&r, &rng);
+    for (unsigned i = 0; i < RPC_TX_MAX; i++) {
+        struct rpc_tx tx = query(i);
+        assert_true(rpc_begin(&r, 1000 + i % 7, &tx));
+    }
+    struct rpc_tx tx = query(9), got;
+    assert_false(rpc_begin(&r, 1000, &tx));
+    rpc_check(&r);
+    while (rpc_next_due(&r, 1100, &got, &failed))
+        stalled += !failed;
+    assert_int_equal(stalled, RPC_TX_MAX);
+    while (rpc_next_due(&r, 1206, &got, &failed))
+        over += failed;
+    assert_int_equal(over, RPC_TX_MAX);
+    assert_true(rpc_begin(&r, 3000, &tx));
+    rpc_check(&r);
+    rpc_clear(&r);
+}
+
+/* What a handler begins while due ones are being handed out is neither lost nor handed out too early. */
+static void begun_while_scanning(void **state)
+{
+    (void)state;
+    struct rpc r;
+    bool failed;
+    rpc_init(&r, &rng);
+    for (unsigned i = 0; i < 20; i++) {
+        struct rpc_tx tx = query(i);
+        rpc_begin(&r, 1000, &tx);
+    }
+    struct rpc_tx got;
+    unsigned n = 0;
+    while (rpc_next_due(&r, 1200, &got, &failed)) {
+        struct rpc_tx tx = query(100 + n++);
+        assert_true(got.to.ip[3] < 100);
+        rpc_begin(&r, 1200, &tx);
+    }
+    assert_int_equal(n, 20);
+    assert_int_equal(rpc_in_flight(&r), 40);
+    assert_int_equal(rpc_deadline_ms(&r), 1200);
+    rpc_check(&r);
+    n = 0;
+    while (rpc_next_due(&r, 1260, &got, &failed))
+        n++;
+    assert_int_equal(n, 40);
+    rpc_clear(&r);
+}
+
+static void patience_adapts(void **state)
+{
+    (void)state;
+    struct rpc r;
+    uint16_t soft, hard;
+    rpc_init(&r, &rng);
+    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
+    assert_int_equal(hard, 1000); /* nothing known at all */
+    for (unsigned i = 0; i < 20; i++)
+        rpc_measured(&r, 0);
+    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
+    assert_int_equal(soft, RPC_SOFT_MIN_MS);
+    assert_int_equal(hard, RPC_HARD_MIN_MS); /* on a local network a dead peer costs 200 ms, not a second */
+    for (unsigned i = 0; i < 200; i++)
+        rpc_measured(&r, i % 2 ? 80 : 120);
+    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
+    assert_in_range(soft, 150, 230);
+    assert_in_range(hard, 200, 230);
+    rpc_timeouts(&r, 300, 50, &soft, &hard);
+    assert_int_equal(soft, 500);
+    assert_int_equal(hard, 500);
+    rpc_timeouts(&r, 5000, 200, &soft, &hard);
+    assert_int_equal(hard, 1000);
+    rpc_clear(&r);
+}
+
+static void orphans_keep_their_slots(void **state)
+{
+    (void)state;
+    struct rpc r;
+    int request;
+    rpc_init(&r, &rng);
+    struct rpc_tx tx = query(1), got;
+    tx.owner = RPC_OWNER_REQUEST;
+    tx.request = &request;
+    rpc_begin(&r, 1000, &tx);
+    rpc_orphan(&r, &request);
+    struct addr from = addr_of(1);
+    assert_true(rpc_take(&r, span(tx.tid, RPC_TID_SIZE), &from, &got));
+    assert_int_equal(got.owner, RPC_OWNER_NONE);
+    assert_null(got.request);
+    rpc_clear(&r);
+}
+
+static void queue_in_order(void **state)
+{
+    (void)state;
+    struct rpc_queue q = {.buf = NULL};
+    struct kad_datagram d;
+    unsigned sent = 0, seen = 0;
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned i = 0; i < 1 + round % 9; i++, sent++) {
+            struct addr to = addr_of(sent);
+            struct bytes_out out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX);
+            for (unsigned n = 0; n <= sent % 300; n++)
+                bytes_put_u32(&out, sent);
+            rpc_queue_commit(&q, 1000, &to, &out);
+            out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX); /* begun and not committed: nothing */
+            bytes_put_u32(&out, 0xdead);
+        }
+        for (unsigned i = 0; i < 1 + round % 7 && rpc_queue_next(&q, &d); i++, seen++) {
+            struct addr to = addr_of(seen);
+            assert_true(addr_equal(&d.to, &to));
+            assert_int_equal(d.size, 4 * (seen % 300 + 1));
+            assert_int_equal(be32(d.data + d.size - 4), seen);
+        }
+    }
+    while (rpc_queue_next(&q, &d))
+        assert_int_equal(be32(d.data), seen++);
+    assert_int_equal(seen, sent);
+    rpc_queue_trim(&q, 1000);
+    assert_non_null(q.buf);
+    rpc_queue_trim(&q, 1000 + RPC_TRIM_MS);
+    assert_null(q.buf);
+    /* It does not grow for ever when nobody drains it. */
+    for (unsigned i = 0; i < 10000; i++) {
+        struct addr to = addr_of(i);
+        struct bytes_out out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX);
+        if (out.err)
+            continue;
+        for (unsigned n = 0; n < 300; n++)
+            bytes_put_u32(&out, i);
+        rpc_queue_commit(&q, 1000, &to, &out);
+    }
+    assert_true(q.cap <= RPC_QUEUE_MAX);
+    assert_true(q.lost > 0);
+    rpc_queue_clear(&q);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(answered_once_by_who_was_asked, setup),
+        cmocka_unit_test_setup(stalls_then_fails, setup),
+        cmocka_unit_test_setup(many_at_once_up_to_the_bound, setup),
+        cmocka_unit_test_setup(begun_while_scanning, setup),
+        cmocka_unit_test_setup(patience_adapts, setup),
+        cmocka_unit_test_setup(orphans_keep_their_slots, setup),
+        cmocka_unit_test_setup(queue_in_order, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
