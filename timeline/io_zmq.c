@@ -19,6 +19,8 @@
 #define ZEPOLL_PULL (UINT32_MAX - 1)
 #define ZEPOLL_ZAP UINT32_MAX
 #define ZLINGER_MS 200
+#define ZHEARD_MAX 32         /* keys remembered as just heard */
+#define REDIAL_AFTER_MS 50    /* a link younger than this when its peer spoke is still on its first try */
 #define ZPUSH_INCOMING_MAX 4096 /* a PUSH receives nothing but libzmq's own commands */
 #define ZCURVE_OVERHEAD 33 /* MAXMSGSIZE counts the box too: its name, nonce, flags, authenticator (RFC 26) */
 /* Closed sockets stay with libzmq's reaper for a moment; the rest is PULL, ZAP, the API and the probe's. */
@@ -42,6 +44,7 @@ struct zlink {
     uint64_t stalled_ms;   /* UP: not writable since then; 0: writable */
     uint64_t sent;         /* messages given to this connection */
     bool touched;          /* sent to since its events were last looked at */
+    bool redialled;        /* CONNECTING: begun anew once, see link_redial */
     int parked_count;
     struct zparcel parked[LINK_PARKED_MAX];
 };
@@ -50,6 +53,11 @@ struct zevent {
     enum link_event_kind kind;
     struct link_dest dest;
     struct zparcel parcel; /* UNSENT */
+};
+
+struct zheard { /* a key that something came from */
+    uint8_t key[LINK_KEY_SIZE];
+    uint64_t at_ms;
 };
 
 struct io_zmq {
@@ -70,6 +78,8 @@ struct io_zmq {
     int free_link, open_count;
     int touched[LINK_OPEN_MAX];
     int touched_count;
+    struct zheard heard[ZHEARD_MAX]; /* a ring of the last ones */
+    int heard_at;
 
     struct zevent *events;  /* a ring */
     size_t events_cap, events_at, events_count;
@@ -258,6 +268,47 @@ static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
     return l;
 }
 
+/* ---- who is there ----------------------------------------------------------------------------------- */
+
+static void heard_note(struct io_zmq *z, const uint8_t key[LINK_KEY_SIZE])
+{
+    if (memcmp(z->heard[z->heard_at].key, key, LINK_KEY_SIZE) != 0) {
+        z->heard_at = (z->heard_at + 1) % ZHEARD_MAX;
+        memcpy(z->heard[z->heard_at].key, key, LINK_KEY_SIZE);
+    }
+    z->heard[z->heard_at].at_ms = z->mono_ms;
+}
+
+static bool heard_since(const struct io_zmq *z, const uint8_t key[LINK_KEY_SIZE], uint64_t ms)
+{
+    for (int i = 0; i < ZHEARD_MAX; i++)
+        if (z->heard[i].at_ms >= ms && memcmp(z->heard[i].key, key, LINK_KEY_SIZE) == 0) return true;
+    return false;
+}
+
+/* Somebody who was away and has just spoken is answered now: libzmq, refused a moment ago, would sit out its
+ * reconnect interval first. Once for each link, so that a slow handshake is not begun again and again. */
+static void link_redial(struct io_zmq *z, struct zlink *l)
+{
+    size_t size = sizeof(int);
+    struct epoll_event ev = { .events = EPOLLIN, .data.u32 = (uint32_t)(l - z->links) };
+    void *push = push_open(z, &l->dest);
+    int fd;
+
+    if (!push) return;
+    if (zmq_getsockopt(push, ZMQ_FD, &fd, &size) || epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &ev)) {
+        zmq_close(push);
+        return;
+    }
+    epoll_ctl(z->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+    zmq_close(l->push);
+    l->push = push;
+    l->fd = fd;
+    l->redialled = true;
+    l->since_ms = z->mono_ms;
+    link_touch(z, l);
+}
+
 /* ---- sending ---------------------------------------------------------------------------------------- */
 
 static void link_flush(struct io_zmq *z, struct zlink *l)
@@ -300,6 +351,9 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send)
         return;
     }
     l->last_send_ms = z->mono_ms;
+    if (l->state == ZLINK_CONNECTING && !l->redialled &&
+        heard_since(z, l->dest.key, l->since_ms + REDIAL_AFTER_MS))
+        link_redial(z, l);
     if (l->state == ZLINK_UP && l->parked_count == 0 &&
         zmq_send(l->push, send->bytes.data, send->bytes.size, ZMQ_DONTWAIT) >= 0) {
         l->sent++;
@@ -431,6 +485,7 @@ bool io_zmq_next(struct io_zmq *z, struct link_event *ret)
             continue;
         }
         z->count.received++;
+        heard_note(z, ret->from_key);
         ret->kind = LINK_RECEIVED;
         ret->bytes = span(zmq_msg_data(&z->in), zmq_msg_size(&z->in));
         return true;

@@ -10,6 +10,8 @@
  *      | given back as LINK_UNSENT        | to libzmq; when its queue is full they park
  *      '---- CONNECT_MS passed: LINK_UNSENT for each parked one, LINK_DOWN, closed
  *
+ * A send to a link that is CONNECTING while its peer has just been heard begins the connection anew, once.
+ *
  * A PUSH with ZMQ_IMMEDIATE is writable exactly while a finished connection has room, which says "up" without
  * a monitor socket for each. libzmq's own reconnecting waits longer than STALL_MS, so a link that is writable
  * again is the same connection and nothing vanished in between; a lost one is closed here and opened by the

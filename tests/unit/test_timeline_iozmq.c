@@ -310,6 +310,34 @@ static void test_peer_goes_and_returns(void **state)
     io_zmq_free(b.z);
 }
 
+/* Refused while the peer was away; when the peer speaks, the answer does not wait for libzmq's next try. */
+static void test_peer_that_speaks_is_dialled_at_once(void **state)
+{
+    struct peer a, b;
+    char why[IO_ZMQ_WHY_MAX];
+    (void)state;
+    peer_open(&a);
+    peer_open(&b);
+    io_zmq_free(b.z);
+    b.z = NULL;
+    send_text(&a, &b.dest, "anyone?");
+    pump_for(&a, NULL, 200);
+    assert_int_equal(io_zmq_new(b.dest.key, b.sk, mono_ms(), &b.z, why), 0);
+    assert_int_equal(io_zmq_bind(b.z, &b.dest.addr, why), 0);
+    io_zmq_admit(b.z, admit, &b);
+    send_text(&b, &a.dest, "I am back");
+    pump(&a, &b, &a.received, 1);
+    uint64_t spoke_ms = mono_ms();
+    send_text(&a, &b.dest, "welcome");
+    pump(&a, &b, &b.received, 2); /* what was parked, too */
+    assert_true(mono_ms() - spoke_ms < IO_ZMQ_RECONNECT_MS / 2);
+    assert_int_equal(a.unsent, 0);
+    assert_int_equal(a.down, 0);
+    assert_int_equal(io_zmq_open_count(a.z), 1);
+    io_zmq_free(a.z);
+    io_zmq_free(b.z);
+}
+
 static void test_absent_peer_parks_a_few(void **state)
 {
     struct peer a;
@@ -527,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_wrong_server_key),
         cmocka_unit_test(test_strangers_sockets),
         cmocka_unit_test(test_peer_goes_and_returns),
+        cmocka_unit_test(test_peer_that_speaks_is_dialled_at_once),
         cmocka_unit_test(test_absent_peer_parks_a_few),
         cmocka_unit_test(test_idle_link_closes),
         cmocka_unit_test(test_peer_that_does_not_read),
