@@ -11,7 +11,6 @@ import concurrent.futures
 import glob
 import importlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -61,7 +60,7 @@ def run_one(name, bin_dir, keep):
 def run_apart(name, args):
     """Runs one scenario as a process in a folder of its own; everything in that folder is ended afterwards."""
     timeout = harness.SCENARIOS[name][1] * harness.SLOW
-    folder = tempfile.mkdtemp(prefix="cam-run-")
+    folder = tempfile.mkdtemp(prefix="cam-run-%d-" % os.getpid())
     start = time.monotonic()
     process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--one", name, "--bin", args.bin],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -83,6 +82,15 @@ def run_apart(name, args):
     return name, status, out.decode("utf-8", "replace"), took
 
 
+def sweep():
+    """What a run that was itself killed has left behind."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "cam-run-*")):
+        owner = os.path.basename(folder).split("-")[2]
+        if owner.isdigit() and not os.path.exists("/proc/" + owner):
+            harness.end_all(folder)
+            subprocess.run(["rm", "-rf", folder], check=False)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", default=os.environ.get("CAMELLIA_BIN", "build"))
@@ -100,7 +108,7 @@ def main():
     if args.list:
         print("\n".join(names))
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sweep()
     passed = failed = skipped = 0
     with concurrent.futures.ThreadPoolExecutor(max(args.j, 1)) as pool:
         for done in concurrent.futures.as_completed([pool.submit(run_apart, n, args) for n in names]):

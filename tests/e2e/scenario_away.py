@@ -48,6 +48,12 @@ def away_author_online(w):
     (ana, bob), want = prepare(w)
     come_back(bob, want, "from the author")
     equal({r["via"] for r in bob.timeline()}, {None}, "via")
+    for away_s in (2, 4, 6):  # the author goes on trying meanwhile: no moment of return may be a bad one
+        bob.ok("logout")
+        want.append("away for %d s" % away_s)
+        ana.post(want[-1])
+        time.sleep(away_s)
+        come_back(bob, want, "away for %d s" % away_s)
 
 
 @scenario(timeout=90)
