@@ -48,7 +48,6 @@ struct follower {
     uint64_t sent_ms;        /* mono: when the oldest of those was sent */
     uint64_t due_ms;         /* mono: look at it again; NOW_NEVER when nothing is owed */
     uint32_t tries;          /* without an answer */
-    bool is_greeted;         /* told our head since we started */
     struct follower *next_touched; /* in follows.touched_followers, while is_touched: to be saved in this turn */
     bool is_touched;
     size_t at;               /* its place in follows.followers */

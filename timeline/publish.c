@@ -177,6 +177,8 @@ static int make(struct timeline *t, struct own_record *r)
     int err = publish_value(t, r, &out);
     if (err)
         return err;
+    if (r->kind == PUBLISH_CONNECTION && publish_connection_is_wrong(t))
+        timeline_greet(t);
     memcpy(r->value, value, out.size);
     r->value_size = out.size;
     r->made_s = now_unix_s(t->now);

@@ -74,7 +74,7 @@ struct timeline {
     struct edges edges;
     struct collector collector;
     bool roles_lag;   /* store_role_slice has more to do */
-    size_t greeted;   /* followers told our head since we started: the first so many of the list */
+    size_t greeted;   /* of our followers, then of those we follow: so many were told that we are here */
     uint64_t greet_ms; /* mono: when the next are told; NOW_NEVER when all are */
     struct delayed_post delayed[DELAYED_POSTS_MAX];
     size_t n_delayed;
@@ -106,5 +106,7 @@ void command_cancel(struct timeline *t, uint64_t client);
 
 /* Takes memory back from the store, after a commit that failed (timeline.c). */
 int timeline_reload(struct timeline *t);
+/* Tells everybody who has to know that we are here (again, or elsewhere). */
+void timeline_greet(struct timeline *t);
 
 #endif

@@ -7,8 +7,8 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-#define GREET_EACH 16       /* followers told our head at a time after a start ... */
-#define GREET_EVERY_MS 200  /* ... and the pause between: a crowd is not greeted in one breath */
+#define GREET_EACH 64       /* people told that we are here, at a time ... */
+#define GREET_EVERY_MS 100  /* ... and the pause between: a crowd is not greeted in one breath */
 #define ROLE_SLICE_POSTS 500
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
@@ -30,11 +30,7 @@ static int load(struct timeline *t)
         return err;
     if (t->account.exists && publish_connection_is_wrong(t))
         publish_address_changed(t);
-    for (size_t i = 0; i < t->follows.n_followers; i++)
-        if (t->follows.followers[i]->acked_seq < t->account.feed.known_seq)
-            outbox_wake(t, t->follows.followers[i]);
-    t->greeted = 0;
-    t->greet_ms = t->follows.n_followers ? t->now.mono_ms : NOW_NEVER;
+    timeline_greet(t);
     t->roles_lag = true;
     catchup_all(t);
     edges_soon(t);
@@ -281,20 +277,38 @@ void timeline_kad_event(struct timeline *t, struct now now, const struct kad_eve
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 
-/* After a start: followers hear that we are back and how far our feed goes; those who are owed posts get them. */
+/* After a start, and after a move: followers hear that we are here and how far our feed goes, or get what they
+ * are owed; those we follow hear where we are, unless asking them for posts has said so already. */
+void timeline_greet(struct timeline *t)
+{
+    t->greeted = 0;
+    t->greet_ms = t->now.mono_ms;
+}
+
 static void greet(struct timeline *t)
 {
+    size_t n_followers = t->follows.n_followers, n_all = n_followers + t->follows.n;
     if (t->greet_ms > t->now.mono_ms)
         return;
-    for (int n = 0; n < GREET_EACH && t->greeted < t->follows.n_followers; t->greeted++) {
-        const struct follower *f = t->follows.followers[t->greeted];
-        const struct link_dest *to = person_dest(f->who);
-        if (!to || f->acked_seq < t->account.feed.known_seq)
+    for (int n = 0; n < GREET_EACH && t->greeted < n_all; t->greeted++) {
+        struct follower *f = t->greeted < n_followers ? t->follows.followers[t->greeted] : NULL;
+        const struct person *p = f ? f->who : t->follows.list[t->greeted - n_followers]->who;
+        const struct link_dest *to = person_dest(p);
+        if (!to)
             continue;
-        catchup_tell_head(t, to);
+        if (f && f->acked_seq < t->account.feed.known_seq) {
+            outbox_wake(t, f);
+        } else if (f) {
+            catchup_tell_head(t, to);
+        } else {
+            const struct link *l = links_find(t, to->key);
+            if (l && l->hello_seq == publish_connection_seq(t))
+                continue;
+            links_greet(t, to);
+        }
         n++;
     }
-    t->greet_ms = t->greeted < t->follows.n_followers ? t->now.mono_ms + GREET_EVERY_MS : NOW_NEVER;
+    t->greet_ms = t->greeted < n_all ? t->now.mono_ms + GREET_EVERY_MS : NOW_NEVER;
 }
 
 void timeline_tick(struct timeline *t, struct now now)

@@ -1,0 +1,423 @@
+#include "tests/unit/tl_net.h"
+#include "core/snowflake.h"
+#include "timeline/post.h"
+#include "timeline/record.h"
+
+/* `n` nodes, all but the first following it. */
+static struct net *fans(int n, uint64_t seed)
+{
+    struct net *net = net_town(n, seed);
+    for (int i = 1; i < n; i++)
+        assert_int_equal(net_follow(net, i, "u0")->status, 0);
+    net_run(net, 1000);
+    return net;
+}
+
+static void post_n(struct net *net, int first, int last)
+{
+    char text[16];
+    for (int i = first; i <= last; i++) {
+        snprintf(text, sizeof text, "p%d", i);
+        assert_int_equal(net_post(net, 0, text)->status, 0);
+    }
+}
+
+/* Lets time pass until node i has n posts of node 0, all of them in order; how long it took. */
+static uint64_t wait_for(struct net *net, int i, int n, uint64_t at_most_ms)
+{
+    uint64_t began = net->now.mono_ms;
+    while (net_count(net, i, "p") < (size_t)n && net->now.mono_ms - began < at_most_ms)
+        net_run(net, 10);
+    struct said *s = net_read(net, i, 4096);
+    int seen = 0;
+    for (size_t k = s->n; k-- > 0;) {
+        char text[16];
+        if (s->rows[k].kind != TL_ROW_POST || s->texts[k][0] != 'p')
+            continue;
+        snprintf(text, sizeof text, "p%d", ++seen);
+        assert_string_equal(s->texts[k], text);
+    }
+    assert_int_equal(seen, n);
+    return net->now.mono_ms - began;
+}
+
+static size_t gap_rows(struct net *net, int i)
+{
+    struct said *s = net_read(net, i, 1);
+    size_t n = 0;
+    for (size_t k = 0; k < s->n; k++)
+        n += s->rows[k].kind == TL_ROW_GAP;
+    return n;
+}
+
+/* Away for five posts: from the author; from another follower while the author is gone; from the one that is left
+ * of many, the dead being silent. Always within 1.5 s. */
+static void test_away(void **state)
+{
+    (void)state;
+    for (int scene = 0; scene < 3; scene++) {
+        struct net *net = fans(8, 31 + (uint64_t)scene);
+        net_vanish(net, 7);
+        post_n(net, 1, 5);
+        net_run(net, 2000);
+        if (scene >= 1)
+            net_vanish(net, 0);
+        for (int i = 1; scene == 2 && i < 6; i++)
+            net_vanish(net, i);
+        net_run(net, 500);
+        net_start_at(net, 7, 0, -1);
+        if (scene != 1)
+            net_login(net, 7); /* locked, it catches up as well */
+        uint64_t took = wait_for(net, 7, 5, 3000);
+        print_message("scene %d: %d ms\n", scene, (int)took);
+        assert_true(took <= 1200);
+        assert_int_equal(gap_rows(net, 7), 0);
+        net_free(net);
+    }
+}
+
+/* Who begins to follow gets what was posted before; also from the other followers when the author is gone. */
+static void test_old_posts(void **state)
+{
+    (void)state;
+    struct net *net = fans(5, 35);
+    net_who(net, 4, TL_UNFOLLOW, "u0");
+    net_who(net, 3, TL_UNFOLLOW, "u0");
+    post_n(net, 1, 30);
+    net_run(net, 1000);
+    net_follow(net, 4, "u0");
+    assert_true(wait_for(net, 4, 30, 2000) < 500);
+    net_vanish(net, 0);
+    net_run(net, 100);
+    net_follow(net, 3, "u0");
+    assert_true(wait_for(net, 3, 30, 5000) < 2500);
+    net_free(net);
+}
+
+/* Everybody is killed and comes back at other ports, told of nobody: all is there and new posts flow. */
+static void test_everybody(void **state)
+{
+    (void)state;
+    struct net *net = fans(6, 36);
+    post_n(net, 1, 3);
+    net_run(net, 1000);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 6; i++)
+            net_kill(net, i);
+        net_run(net, 1000);
+        for (int i = 0; i < 6; i++) {
+            /* One keeps its port the second time: somebody must be where somebody remembers. */
+            net_start_at(net, i, round && i != 3 ? (uint16_t)(9700 + i) : 0, -1);
+            net_login(net, i);
+        }
+        net_run(net, 8000);
+        post_n(net, 4 + round, 4 + round);
+        for (int i = 1; i < 6; i++) {
+            uint64_t took = wait_for(net, i, 4 + round, 6000);
+            if (took > 200)
+                print_message("round %d node %d: %d ms\n", round, i, (int)took);
+        }
+        struct said *s = net_who(net, 0, TL_FOLLOWERS, "");
+        assert_int_equal(s->n, 5);
+    }
+    net_free(net);
+}
+
+/* A long history: newest first, page by page, the gap told until it is closed. */
+static void test_long(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 37);
+    char text[16];
+    for (int i = 1; i <= 3000; i++) {
+        snprintf(text, sizeof text, "p%d", i);
+        timeline_command(net->nodes[0].t, net->now, &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
+        if (i % 200 == 0) {
+            net_turn(net, 0);
+            net_run(net, 50);
+        }
+    }
+    net_follow(net, 1, "u0");
+    assert_true(wait_for(net, 1, 3000, 10000) < 2000);
+    assert_int_equal(gap_rows(net, 1), 0);
+    struct said *s = net_who(net, 1, TL_PROFILE, "u0");
+    assert_int_equal(s->rows[0].complete_to, 3000);
+    assert_int_equal(s->rows[0].gaps, 0);
+    assert_true(s->rows[0].time_ms > NET_EPOCH_MS);
+    net_free(net);
+}
+
+/* A head known from the network and nobody to get the posts from: the gap is shown, and closed later. */
+static void test_gap_is_shown(void **state)
+{
+    (void)state;
+    struct net *net = fans(4, 38);
+    net_vanish(net, 3);
+    post_n(net, 1, 4);
+    net_run(net, 5000); /* the head record is out */
+    net_vanish(net, 0);
+    net_vanish(net, 1);
+    net_start_at(net, 3, 0, 2);
+    net_kill(net, 2); /* keeps the records' copies out of reach of posts: */
+    struct store *kept = net->nodes[2].store;
+    assert_non_null(kept);
+    net_start_at(net, 2, 0, -1);
+    net_login(net, 3);
+    wait_for(net, 3, 4, 3000); /* 2 has them */
+    net_free(net);
+
+    net = net_town(4, 39); /* 2 and 3 hold records but follow nobody */
+    net_follow(net, 1, "u0");
+    net_run(net, 1000);
+    net_vanish(net, 1);
+    post_n(net, 1, 4);
+    net_run(net, 8000);
+    net_vanish(net, 0);
+    net_run(net, 1000);
+    net_start_at(net, 1, 0, 2);
+    net_login(net, 1);
+    net_run(net, 3000);
+    struct said *s = net_read(net, 1, 10);
+    assert_int_equal(s->n, 1);
+    assert_int_equal(s->rows[0].kind, TL_ROW_GAP);
+    assert_int_equal(s->rows[0].gaps, 4);
+    s = net_who(net, 1, TL_PROFILE, "u0");
+    assert_int_equal(s->rows[0].posts, 4);
+    assert_int_equal(s->rows[0].gaps, 4);
+    net_start(net, 0, 0);
+    wait_for(net, 1, 4, 2000); /* locked, it serves */
+    assert_int_equal(gap_rows(net, 1), 0);
+    net_free(net);
+}
+
+/* A push that was lost without a word is found by comparing, from whoever has it. */
+static void test_compare(void **state)
+{
+    (void)state;
+    struct net *net = fans(5, 40);
+    net->nodes[4].partitioned = true;
+    post_n(net, 1, 2);
+    net_run(net, 1000);
+    net_vanish(net, 0);
+    net->nodes[4].partitioned = false;
+    wait_for(net, 4, 2, 700000);
+    net_free(net);
+}
+
+/* ---- hostile posts ---- */
+
+struct made {
+    uint8_t headers[8][POST_HEADER_SIZE], bodies[8][64];
+    size_t sizes[8];
+};
+
+/* A chain of n posts by `who`, the k-th at wall + k * step_ms. */
+static void make_chain(struct net *net, const struct identity *who, int n, int64_t ahead_ms, struct made *m)
+{
+    uint8_t prev[HASH_SIZE] = { 0 };
+    for (int i = 0; i < n; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "p%d", i + 1);
+        struct bytes_out out = bytes_out(m->bodies[i], sizeof m->bodies[i]);
+        post_body_encode(&out, &(struct post_body){ .text = span_str(text) });
+        m->sizes[i] = out.size;
+        struct post_header h = { .kind = POST_KIND_POST, .seq = (uint64_t)i + 1 };
+        h.id = snowflake_floor((uint64_t)((int64_t)net->now.wall_ms + ahead_ms + i));
+        memcpy(h.prev, prev, HASH_SIZE);
+        post_header_set_body(&h, span(m->bodies[i], out.size));
+        post_header_sign(&h, who, m->headers[i]);
+        post_hash(m->headers[i], prev);
+    }
+}
+
+static int give(struct net *net, int to, int as_link_of, const struct message *m)
+{
+    static uint8_t buf[LINK_MESSAGE_MAX];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    message_encode(&out, m);
+    assert_int_equal(out.err, 0);
+    struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(buf, out.size) };
+    memcpy(e.from_key, net->nodes[as_link_of].dest.key, LINK_KEY_SIZE);
+    int err = timeline_recv(net->nodes[to].t, net->now, &e);
+    net_turn(net, to);
+    return err;
+}
+
+static int give_post(struct net *net, int to, int as_link_of, const struct made *made, int i)
+{
+    struct message m = { .kind = MESSAGE_POST,
+                         .post = { .header = span(made->headers[i], POST_HEADER_SIZE),
+                                   .body = span(made->bodies[i], made->sizes[i]), .range = message_range_all() } };
+    return give(net, to, as_link_of, &m);
+}
+
+static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE], const struct made *made,
+                      const int *which, int n)
+{
+    static uint8_t buf[LINK_MESSAGE_MAX];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    struct message_batch_writer w;
+    message_batch_begin(&w, &out, pk, 0, 0, MESSAGE_BATCH_BYTES);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(message_batch_add(&w, span(made->headers[which[i]], POST_HEADER_SIZE),
+                                           span(made->bodies[which[i]], made->sizes[which[i]]), POST_HELD), 0);
+    message_batch_end(&w, 0);
+    assert_int_equal(out.err, 0);
+    struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(buf, out.size) };
+    memcpy(e.from_key, net->nodes[as_link_of].dest.key, LINK_KEY_SIZE);
+    int err = timeline_recv(net->nodes[to].t, net->now, &e);
+    net_turn(net, to);
+    return err;
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 41);
+    const uint8_t *author = net->nodes[0].identity->pk;
+    struct made good, bad;
+    net_follow(net, 1, "u2"); /* a friend's budget is larger than this test */
+    net_run(net, 500);
+    net_kill(net, 0); /* the posts of 0 are made by hand; 2 passes them on to 1 */
+    make_chain(net, net->nodes[0].identity, 4, 0, &good);
+    uint64_t refused = net_status(net, 1)->rows[0].refused, expect = 0;
+
+    /* One bit changed anywhere. */
+    for (size_t bit = 0; bit < POST_HEADER_SIZE * 8; bit += 5, expect++) {
+        bad = good;
+        bad.headers[0][bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_not_equal(give_post(net, 1, 2, &bad, 0), 0);
+    }
+    for (size_t bit = 0; bit < good.sizes[0] * 8; bit++, expect++) {
+        bad = good;
+        bad.bodies[0][bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_not_equal(give_post(net, 1, 2, &bad, 0), 0);
+    }
+    /* Signed by another whom nobody follows. */
+    struct identity *stranger = identity_new(&net->rng);
+    make_chain(net, stranger, 2, 0, &bad);
+    assert_int_equal(give_post(net, 1, 2, &bad, 0), CAM_EREFUSED);
+    identity_free(stranger);
+    /* A batch with a post missing in the middle, in the wrong order, with a changed post in the middle. */
+    assert_int_not_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 1, 0 }, 3), 0);
+    assert_int_not_equal(give_batch(net, 1, 2, author, &good, (int[]){ 0, 1, 2 }, 3), 0);
+    bad = good;
+    bad.bodies[1][bad.sizes[1] - 3] ^= 1;
+    assert_int_not_equal(give_batch(net, 1, 2, author, &bad, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    /* A link that never said HELLO. */
+    uint8_t key[LINK_KEY_SIZE] = { 9 };
+    struct link_event e = { .kind = LINK_RECEIVED, .bytes = span_str("d1:m4:havee") };
+    memcpy(e.from_key, key, LINK_KEY_SIZE);
+    assert_int_not_equal(timeline_recv(net->nodes[1].t, net->now, &e), 0);
+    assert_int_equal(net_count(net, 1, ""), 0);
+    assert_int_equal(net_status(net, 1)->rows[0].refused - refused, expect + 5);
+
+    /* The genuine ones, then the same again, then the same re-dated. */
+    assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    assert_int_equal(net_count(net, 1, "p"), 4);
+    assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    assert_int_equal(give_post(net, 1, 2, &good, 2), 0);
+    bad = good;
+    put_be64(bad.headers[3] + 8, be64(bad.headers[3] + 8) + 4096);
+    assert_int_not_equal(give_post(net, 1, 2, &bad, 3), 0);
+    assert_int_equal(net_count(net, 1, "p"), 4);
+    struct said *s = net_read(net, 1, 10);
+    assert_true(s->rows[0].has_via);
+    assert_memory_equal(s->rows[0].via, net->nodes[2].identity->pk, KEY_SIZE);
+    net_free(net);
+}
+
+/* A HELLO with a record whose transport key is not the link's, or of another's making. */
+static void test_wrong_transport_key(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 42);
+    struct record_connection c = { .addr = net->nodes[2].dest.addr, .reachable = true,
+                                   .expires_s = (int64_t)(net->now.wall_ms / 1000) + 100 };
+    uint8_t value[200];
+    for (int k = 0; k < 3; k++) {
+        struct bytes_out out = bytes_out(value, sizeof value);
+        memcpy(c.transport_key, net->nodes[k == 0 ? 1 : 2].dest.key, LINK_KEY_SIZE);
+        record_put_connection(&out, &c);
+        struct message m = { .kind = MESSAGE_HELLO };
+        m.hello.record = (struct kad_item){ .is_mutable = true, .salt = span_str("connections/0"), .v = span(value, out.size),
+                                            .seq = (int64_t)(net->now.wall_ms / 1000) + 50 };
+        kad_item_sign(&m.hello.record, net->nodes[2].identity);
+        if (k == 1)
+            memcpy(m.hello.record.pk, net->nodes[1].identity->pk, KEY_SIZE);
+        assert_int_equal(give(net, 0, 2, &m), k == 2 ? 0 : CAM_EAUTH);
+    }
+    net_free(net);
+}
+
+/* Posts from the near future are held back until their time; from farther away refused. */
+static void test_future(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 43);
+    struct made made;
+    net_kill(net, 0);
+    make_chain(net, net->nodes[0].identity, 1, 3000, &made);
+    assert_int_equal(give_post(net, 1, 2, &made, 0), 0); /* a clock may be a little fast */
+    assert_int_equal(net_count(net, 1, "p"), 1);
+    make_chain(net, net->nodes[0].identity, 1, 30000, &made);
+    assert_int_equal(give_post(net, 2, 1, &made, 0), 0);
+    assert_int_equal(net_count(net, 2, "p"), 0);
+    net_run(net, 20000);
+    assert_int_equal(net_count(net, 2, "p"), 0);
+    net_run(net, 11000);
+    assert_int_equal(net_count(net, 2, "p"), 1);
+    net_free(net);
+    net = fans(3, 44);
+    net_kill(net, 0);
+    make_chain(net, net->nodes[0].identity, 1, 70000, &made);
+    assert_int_equal(give_post(net, 1, 2, &made, 0), CAM_EFUTURE);
+    net_free(net);
+}
+
+/* Ten thousand messages of noise: refused, and the node works on with what it had. */
+static void test_noise(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 45);
+    struct made made;
+    uint8_t buf[1500];
+    make_chain(net, net->nodes[1].identity, 1, 0, &made);
+    struct message m = { .kind = MESSAGE_POST, .post = { .header = span(made.headers[0], POST_HEADER_SIZE),
+                                                         .body = span(made.bodies[0], made.sizes[0]) } };
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    message_encode(&out, &m);
+    for (int i = 0; i < 10000; i++) {
+        uint8_t noise[1500];
+        size_t size = i % 2 ? out.size : 1 + rng_below(&net->rng, 1400);
+        if (i % 2)
+            memcpy(noise, buf, size);
+        else
+            rng_fill(&net->rng, noise, size);
+        noise[rng_below(&net->rng, (uint32_t)size)] ^= (uint8_t)(1 + rng_below(&net->rng, 255));
+        struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(noise, size) };
+        if (i % 3)
+            rng_fill(&net->rng, e.from_key, LINK_KEY_SIZE);
+        else
+            memcpy(e.from_key, net->nodes[1].dest.key, LINK_KEY_SIZE);
+        timeline_recv(net->nodes[2].t, net->now, &e);
+        if (i % 100 == 0)
+            net_run(net, 20);
+    }
+    net_run(net, 1000);
+    post_n(net, 1, 1);
+    net_run(net, 1000);
+    assert_int_equal(net_count(net, 2, "p"), 1);
+    net_free(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_away),         cmocka_unit_test(test_old_posts), cmocka_unit_test(test_everybody),
+        cmocka_unit_test(test_long),         cmocka_unit_test(test_gap_is_shown), cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key), cmocka_unit_test(test_future),
+        cmocka_unit_test(test_noise),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
