@@ -39,7 +39,7 @@ struct io_node {
     struct io_udp_batch *batch;
     int batch_count, batch_at;
     struct addr address;
-    bool moved, sntp_due, stop, api_watched;
+    bool moved, sntp_due, resolve_due, stop, api_watched;
     uint64_t turn_began_us;
     struct rng rng;
     struct node_io io;
@@ -395,6 +395,8 @@ static void wait_for_something(struct io_node *n)
             n->udp_more[what - WAIT_UDP] = true;
         else if (what == WAIT_SNTP)
             n->sntp_due = true;
+        else if (what == WAIT_RESOLVE)
+            n->resolve_due = true;
         else if (what == WAIT_SIGNAL && read(n->signals, &signal, sizeof signal) == (ssize_t)sizeof signal)
             n->stop = true;
     }
@@ -406,6 +408,8 @@ static void helpers_turn(struct io_node *n, struct now now)
 
     if (n->sntp && (n->sntp_due || now.mono_ms >= io_sntp_deadline_ms(n->sntp))) io_sntp_turn(n->sntp, now);
     n->sntp_due = false;
+    if (!n->resolve_due && now.mono_ms < io_resolve_deadline_ms(n->resolve)) return;
+    n->resolve_due = false;
     io_resolve_turn(n->resolve, now.mono_ms);
     while (io_resolve_next(n->resolve, &addr)) {
         char text[ADDR_TEXT_SIZE];
