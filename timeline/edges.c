@@ -19,6 +19,7 @@ void edges_soon(struct timeline *t)
 {
     struct edges *e = &t->edges;
     uint64_t at_ms = t->now.mono_ms + SOON_MS;
+    e->pause_ms = EDGES_AGAIN_MS;
     if (e->step_ms == NOW_NEVER)
         e->round_ms = deadline_min(e->round_ms, at_ms);
     else
@@ -148,7 +149,8 @@ void edges_tick(struct timeline *t)
         return;
     if (e->next >= t->follows.n) {
         e->step_ms = NOW_NEVER;
-        e->round_ms = now_ms + EDGES_REFRESH_MS;
+        e->round_ms = now_ms + e->pause_ms;
+        e->pause_ms = e->pause_ms * 12 < EDGES_REFRESH_MS ? e->pause_ms * 12 : EDGES_REFRESH_MS;
         return;
     }
     read_one(t, t->follows.list[e->next++]);

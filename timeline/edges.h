@@ -1,7 +1,7 @@
 /* Who follows whom, as far as it concerns us: the follower sets and following pages of those we follow, cached
  * so that suggestions need no network and catching up knows whom else to ask.
  *
- * They are read at login, when we follow somebody, and hourly; one person at a time.
+ * They are read at login, when we follow somebody, soon after that again, and hourly; one person at a time.
  */
 #ifndef TIMELINE_EDGES_H
 #define TIMELINE_EDGES_H
@@ -10,6 +10,7 @@
 
 #define EDGES_PER_PERSON_MAX 256   /* followers of one followed person kept */
 #define EDGES_REFRESH_MS 3600000
+#define EDGES_AGAIN_MS 5000        /* the first rounds after a follow are closer: what others say is young then too */
 #define EDGES_PAGES_MAX 8          /* of following/N read of one person */
 
 struct timeline;
@@ -24,6 +25,7 @@ struct edges {
     uint16_t page;
     size_t next;              /* index in follows.list */
     uint64_t round_ms;        /* mono: when the next round begins */
+    uint32_t pause_ms;        /* between the running round and the one after it */
     uint64_t step_ms;         /* mono: when the next person is read */
     uint32_t number;          /* in tags */
 };
