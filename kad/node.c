@@ -196,11 +196,11 @@ static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
 
 double node_estimate(struct kad *k)
 {
-    if (k->estimate > 0)
-        return k->estimate;
+    /* Our surroundings show growth at once, finished lookups only when there are some. */
     double a = k->net[0].used ? table_estimate(&k->net[0].table) : 0;
     double b = k->net[1].used ? table_estimate(&k->net[1].table) : 0;
-    return a > b ? a : b;
+    double near = a > b ? a : b;
+    return near > k->estimate ? near : k->estimate;
 }
 
 /* An answer to a query of ours: its sender lives, at this address, under this id. */
@@ -355,4 +355,6 @@ void kad_tick(struct kad *k, struct now now)
     upkeep_tick(k);
     request_tick(k);
     rpc_queue_trim(&k->out, now.mono_ms);
+    if (k->out.cap == 0)
+        rpc_trim(&k->rpc);
 }

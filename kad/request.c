@@ -167,7 +167,10 @@ void request_look(struct kad *k, struct request *r, const uint8_t target[KAD_ID_
             continue;
         table_touch(t, k->now.mono_ms, r->target);
         bool many = r->kind == REQUEST_BOOT && t->n >= REQUEST_PATHS;
-        seed_legs(k, r, net, many ? REQUEST_PATHS : 1, k->k, many ? (uint8_t)(k->alpha + 1) / 2 : k->alpha);
+        /* Nobody waits for the first lookup of our own id: each of its paths asks one after another, so nobody
+         * for nothing. */
+        uint8_t alpha = r->kind == REQUEST_BOOT ? 1 : k->alpha;
+        seed_legs(k, r, net, many ? REQUEST_PATHS : 1, k->k, alpha);
     }
 }
 
@@ -285,7 +288,10 @@ static void note_estimate(struct kad *k, const struct request *r)
     uint8_t found[LOOKUP_MAX];
     double num = 0, den = 0;
 
-    if (!l || r->fixed || lookup_width(l) != l->k || lookup_closest(l, found, k->k) < k->k)
+    /* What others chose to have looked up may be crowded by them; what we chose ourselves always counts, or an
+     * estimate from when the network was small would call everything crowded ever after. */
+    if (!l || r->fixed || (lookup_width(l) != l->k && r->kind != REQUEST_REFRESH) ||
+        lookup_closest(l, found, k->k) < k->k)
         return;
     for (unsigned i = 0; i < k->k; i++) {
         double rank = i + 1;

@@ -198,6 +198,12 @@ uint64_t rpc_deadline_ms(const struct rpc *r)
     return rpc_in_flight(r) ? r->next_ms : NOW_NEVER;
 }
 
+void rpc_trim(struct rpc *r)
+{
+    if (r->cap > 0 && rpc_in_flight(r) == 0 && r->scan == 0)
+        rpc_clear(r);
+}
+
 void rpc_check(const struct rpc *r)
 {
     uint32_t used = 0;
@@ -290,4 +296,9 @@ void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms)
 {
     if (q->cap > 0 && q->head == q->tail && mono_ms - q->used_ms >= RPC_TRIM_MS)
         rpc_queue_clear(q);
+}
+
+uint64_t rpc_queue_deadline_ms(const struct rpc_queue *q)
+{
+    return q->cap > 0 && q->head == q->tail ? q->used_ms + RPC_TRIM_MS : NOW_NEVER;
 }

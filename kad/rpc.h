@@ -82,6 +82,7 @@ void rpc_resent(struct rpc *r, uint64_t mono_ms, const struct rpc_tx *tx);
 void rpc_orphan(struct rpc *r, const void *request);
 bool rpc_is_asking(const struct rpc *r, const struct addr *to);
 uint64_t rpc_deadline_ms(const struct rpc *r);
+void rpc_trim(struct rpc *r); /* gives its memory back when nothing is in flight */
 void rpc_check(const struct rpc *r);
 
 /* ---- datagrams waiting to be sent, encoded in place ---------------------------------------------------- */
@@ -97,6 +98,7 @@ void rpc_queue_clear(struct rpc_queue *q);
 struct bytes_out rpc_queue_begin(struct rpc_queue *q, size_t max);
 void rpc_queue_commit(struct rpc_queue *q, uint64_t mono_ms, const struct addr *to, const struct bytes_out *out);
 bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret);
-void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms); /* frees its memory when idle */
+void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms); /* frees its memory when idle for RPC_TRIM_MS */
+uint64_t rpc_queue_deadline_ms(const struct rpc_queue *q);   /* when that is; NOW_NEVER: it has none */
 
 #endif

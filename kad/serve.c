@@ -261,7 +261,9 @@ static void greet(struct kad *k, const struct addr *from, const struct krpc_msg 
     }
     if (rpc_is_asking(&k->rpc, &at))
         return;
-    if (take_credit(k)) {
+    /* A far bucket that is half full can wait: the candidate is tried when there is nothing better to do. */
+    bool wanted = net->self.family == 0 || !node_acceptable(k, q->id, from) || table_is_wanted(table, q->id);
+    if (wanted && take_credit(k)) {
         node_challenge(k, &at, node_acceptable(k, q->id, &at) ? q->id : NULL);
     } else {
         table_offer(table, q->id, from);

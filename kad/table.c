@@ -285,6 +285,13 @@ bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const stru
     return t->count[b] < bucket_room(t, b) || t->contacts[worst_of(t, b)].fails > 0;
 }
 
+bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE])
+{
+    unsigned b = table_bucket(t, id);
+
+    return bucket_room(t, b) > t->k || t->count[b] < t->k / 2 || table_find(t, id);
+}
+
 /* RFC 6298's smoothing, in whole milliseconds, for one contact. */
 static void measure(struct table_contact *c, uint32_t rtt_ms, bool first)
 {

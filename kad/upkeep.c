@@ -25,7 +25,7 @@
 #define LIVENESS_S 900
 #define LIVENESS_BATCH 8
 #define LIVENESS_AGAIN_MS 5000
-#define CANDIDATE_MS 250
+#define CANDIDATE_MS 1000
 #define LOOK_FIRST_MS 3000     /* after the first lookup; then 30 s, 5 minutes, and each hour */
 #define REFRESH_S 3600
 #define REFRESH_STEP_MS 1000   /* between two refreshes */
