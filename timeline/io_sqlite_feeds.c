@@ -19,7 +19,7 @@ static const char create[] =
     "CREATE INDEX post_missing ON post (key) WHERE state = 3;"
     "CREATE TABLE line (id INTEGER, tie INTEGER, post INTEGER, unread INTEGER NOT NULL,"
     " PRIMARY KEY (id, tie, post)) WITHOUT ROWID;"
-    "CREATE INDEX line_unread ON line (id, tie, post) WHERE unread = 1;"
+    "CREATE TABLE unread (stretch INTEGER PRIMARY KEY, lines INTEGER NOT NULL);"
     "CREATE TABLE due (at_s INTEGER, post INTEGER, PRIMARY KEY (at_s, post)) WITHOUT ROWID;"
     "CREATE TABLE fork (feed INTEGER, seq INTEGER, header BLOB, other BLOB NOT NULL,"
     " PRIMARY KEY (feed, seq, header)) WITHOUT ROWID;";
@@ -31,24 +31,14 @@ static const char body_bytes_key[] = "others' body bytes";
 
 static int reload(struct store *s)
 {
-    if (!s->posts)
-        s->posts = calloc(1, sizeof *s->posts);
+    free(s->posts);
+    s->posts = calloc(1, sizeof *s->posts); /* most of it is never touched, and then no memory */
     if (!s->posts)
         return CAM_ESYS;
-    *s->posts = (struct sql_posts){ .unread = 0 };
-
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT count(*) FROM line WHERE unread = 1", &st);
-    if (err)
-        return err;
-    int got = sql_step(s, st);
-    if (got == 1)
-        s->posts->unread = (uint32_t)sql_column_int(st, 0);
-    sql_done(st);
-    if (got < 0)
-        return got;
     int64_t bytes = 0;
-    err = store_meta_get_int(s, body_bytes_key, &bytes);
+    int err = sql_unread_reload(s);
+    if (!err)
+        err = store_meta_get_int(s, body_bytes_key, &bytes);
     if (err && err != CAM_ENOENT)
         return err;
     s->posts->body_bytes = (uint64_t)bytes;
@@ -57,8 +47,9 @@ static int reload(struct store *s)
 
 static int flush(struct store *s)
 {
-    if (!s->posts->body_bytes_changed)
-        return 0;
+    int err = sql_unread_flush(s);
+    if (err || !s->posts->body_bytes_changed)
+        return err;
     s->posts->body_bytes_changed = false;
     return store_meta_put_int(s, body_bytes_key, (int64_t)s->posts->body_bytes);
 }

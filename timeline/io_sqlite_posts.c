@@ -7,6 +7,70 @@
 #include "core/err.h"
 #include "core/snowflake.h"
 
+/* Unread lines are counted by the stretch of time they lie in */
+
+static void unread_add(struct store *s, uint64_t id, int32_t change)
+{
+    struct sql_posts *p = s->posts;
+    uint32_t stretch = (uint32_t)(id >> SQL_STRETCH_BITS);
+    p->unread += (uint32_t)change;
+    p->unread_in[stretch] += (uint32_t)change;
+    for (uint32_t i = 0; i < p->n_changed && i < SQL_STRETCHES_CHANGED_MAX; i++)
+        if (p->changed[i] == stretch)
+            return;
+    if (p->n_changed < SQL_STRETCHES_CHANGED_MAX)
+        p->changed[p->n_changed] = stretch;
+    p->n_changed++; /* past the maximum: more than are remembered */
+}
+
+int sql_unread_reload(struct store *s)
+{
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, "SELECT stretch, lines FROM unread", &st);
+    if (err)
+        return err;
+    int got;
+    while ((got = sql_step(s, st)) == 1) {
+        uint64_t stretch = sql_column_u64(st, 0);
+        if (stretch >= SQL_STRETCHES) {
+            got = CAM_EFORMAT;
+            break;
+        }
+        s->posts->unread_in[stretch] = (uint32_t)sql_column_int(st, 1);
+        s->posts->unread += s->posts->unread_in[stretch];
+    }
+    sql_done(st);
+    return got < 0 ? got : 0;
+}
+
+static int unread_write(struct store *s, uint32_t stretch)
+{
+    uint32_t lines = s->posts->unread_in[stretch];
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, lines ? "INSERT OR REPLACE INTO unread VALUES (?, ?)"
+                                          : "DELETE FROM unread WHERE stretch = ?", &st);
+    if (err)
+        return err;
+    sql_bind_u64(st, 1, stretch);
+    if (lines)
+        sql_bind_u64(st, 2, lines);
+    return sql_write(s, st);
+}
+
+int sql_unread_flush(struct store *s)
+{
+    struct sql_posts *p = s->posts;
+    bool all = p->n_changed > SQL_STRETCHES_CHANGED_MAX;
+    uint32_t n = all ? SQL_STRETCHES : p->n_changed;
+    for (uint32_t i = 0; i < n; i++) {
+        int err = unread_write(s, all ? i : p->changed[i]);
+        if (err)
+            return err;
+    }
+    p->n_changed = 0;
+    return 0;
+}
+
 /* Lines */
 
 int sql_line_add(struct store *s, const struct sql_feed *feed, int64_t key, uint64_t id, bool unread)
@@ -22,7 +86,8 @@ int sql_line_add(struct store *s, const struct sql_feed *feed, int64_t key, uint
     err = sql_write(s, st);
     if (err)
         return err;
-    s->posts->unread += unread;
+    if (unread)
+        unread_add(s, id, 1);
     if (id < s->posts->oldest_id)
         s->posts->oldest_id = id;
     return 0;
@@ -38,8 +103,8 @@ static int line_read(struct store *s, uint32_t tie, int64_t key, uint64_t id)
     sql_bind_u64(st, 2, tie);
     sql_bind_int(st, 3, key);
     err = sql_write(s, st);
-    if (!err)
-        s->posts->unread -= (uint32_t)sql_changes(s);
+    if (!err && sql_changes(s) > 0)
+        unread_add(s, id, -1);
     return err;
 }
 
@@ -334,25 +399,27 @@ int store_post_find(struct store *s, const uint8_t author[KEY_SIZE], uint64_t id
 
 /* The timeline */
 
-static const char page_all[] = "SELECT " POST_COLUMNS ", l.unread FROM line l CROSS JOIN post p ON p.key = l.post" POST_JOINS
-    " WHERE (l.id, l.tie) < (?, ?) ORDER BY l.id DESC, l.tie DESC, l.post DESC";
-static const char page_unread[] = "SELECT " POST_COLUMNS ", 1 FROM line l INDEXED BY line_unread"
-    " CROSS JOIN post p ON p.key = l.post" POST_JOINS
-    " WHERE l.unread = 1 AND (l.id, l.tie) < (?, ?) ORDER BY l.id DESC, l.tie DESC, l.post DESC";
+struct place { /* between two lines */
+    uint64_t id;
+    int64_t tie; /* -1: below all of that id */
+};
 
-int store_timeline(struct store *s, const struct store_cursor *before, bool unread_only, uint32_t limit,
-                   int (*each)(void *ctx, const struct store_post *post), void *ctx)
+/* Lines below `before` whose id is at least down_to. *given counts up to limit. */
+static int stretch_read(struct store *s, struct place before, uint64_t down_to, bool unread_only, uint32_t limit,
+                        uint32_t *given, int (*each)(void *ctx, const struct store_post *post), void *ctx)
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, unread_only ? page_unread : page_all, &st);
+    int err = sql_prepare_cached(s, "SELECT " POST_COLUMNS ", l.unread FROM line l CROSS JOIN post p ON p.key = l.post"
+                                    POST_JOINS " WHERE (l.id, l.tie) < (?, ?) AND l.id >= ? AND l.unread >= ?"
+                                    " ORDER BY l.id DESC, l.tie DESC, l.post DESC", &st);
     if (err)
         return err;
-    bool top = !before || before->id == 0;
-    sql_bind_u64(st, 1, top || before->id > INT64_MAX ? INT64_MAX : before->id);
-    sql_bind_int(st, 2, top || !before->has_author ? -1 : (int64_t)sql_tie(before->author));
+    sql_bind_u64(st, 1, before.id);
+    sql_bind_int(st, 2, before.tie);
+    sql_bind_u64(st, 3, down_to);
+    sql_bind_int(st, 4, unread_only);
     int got = 0;
-    uint32_t given = 0;
-    while (given < limit && (got = sql_step(s, st)) == 1) {
+    while (*given < limit && (got = sql_step(s, st)) == 1) {
         struct store_post post;
         struct sql_feed *feed;
         err = post_row(st, &post);
@@ -363,13 +430,36 @@ int store_timeline(struct store *s, const struct store_cursor *before, bool unre
         if (feed->role == STORE_HIDDEN)
             continue; /* just unfollowed; its lines are still being removed */
         post.unread = sql_column_int(st, 7) != 0;
-        given++;
+        ++*given;
         err = each(ctx, &post);
         if (err)
             break;
     }
     sql_done(st);
     return err ? err : got < 0 ? got : 0;
+}
+
+int store_timeline(struct store *s, const struct store_cursor *before, bool unread_only, uint32_t limit,
+                   int (*each)(void *ctx, const struct store_post *post), void *ctx)
+{
+    bool top = !before || before->id == 0;
+    struct place at = { .id = top || before->id > INT64_MAX ? INT64_MAX : before->id,
+                        .tie = top || !before->has_author ? -1 : (int64_t)sql_tie(before->author) };
+    uint32_t given = 0;
+    if (!unread_only)
+        return stretch_read(s, at, 0, false, limit, &given, each, ctx);
+
+    /* Stretch by stretch, and only those with something unread in them. */
+    for (int64_t stretch = (int64_t)(at.id >> SQL_STRETCH_BITS); stretch >= 0 && given < limit; stretch--) {
+        uint64_t down_to = (uint64_t)stretch << SQL_STRETCH_BITS;
+        if (s->posts->unread_in[stretch] > 0) {
+            int err = stretch_read(s, at, down_to, true, limit, &given, each, ctx);
+            if (err)
+                return err;
+        }
+        at = (struct place){ .id = down_to, .tie = -1 };
+    }
+    return 0;
 }
 
 int store_timeline_count(struct store *s, uint64_t *ret_lines)

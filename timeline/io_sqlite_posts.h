@@ -5,12 +5,14 @@
  *   post    key = feed << 40 | seq, so one tree holds every feed in order, a run is a range of it, and new posts
  *           go to the end of their feed's part. The header is stored as it was signed.
  *   line    the timeline: a row for each shown post with a body, of authors that are followed or us, in the
- *           order it is read: id, first bits of the author's key, post. line_unread: those not yet read.
+ *           order it is read: id, first bits of the author's key, post
+ *   unread  how many unread lines there are in each stretch of some 19 hours. An index of them would cost as much
+ *           as `line` itself: catching up on many authors touches another page of it with every post.
  *   due     when bodies with a lifespan of their author's expire
  *   fork    proofs of authors who contradicted themselves
  *
  * Invariants: a line's post is held, shown and listed (its author's role is not hidden), or its author is
- * being moved (role_slice); `unread` and `body_bytes` in memory equal what the tables say.
+ * being moved (role_slice); the counts in memory equal what the tables say, in the tables once committed.
  */
 #ifndef TIMELINE_IO_SQLITE_POSTS_H
 #define TIMELINE_IO_SQLITE_POSTS_H
@@ -31,10 +33,15 @@ struct sql_feed { /* what writing and reading posts needs of their feed */
 };
 
 #define SQL_FEEDS_CACHED 256
+#define SQL_STRETCH_BITS 48                               /* of an id: 2^26 ms and what lies below a millisecond */
+#define SQL_STRETCHES (1 << (63 - SQL_STRETCH_BITS))
+#define SQL_STRETCHES_CHANGED_MAX 64                      /* in one turn; with more, all are written */
 
 struct sql_posts {
     struct sql_feed feeds[SQL_FEEDS_CACHED]; /* by key, direct mapped */
-    uint32_t unread;
+    uint32_t unread;                         /* lines, the sum of: */
+    uint32_t unread_in[SQL_STRETCHES];
+    uint32_t changed[SQL_STRETCHES_CHANGED_MAX], n_changed;
     uint64_t body_bytes;
     bool body_bytes_changed;
     uint64_t oldest_id;      /* no collectable line is older: where collecting by bytes goes on */
@@ -56,6 +63,8 @@ void sql_feeds_forget(struct store *s);
 
 int sql_line_add(struct store *s, const struct sql_feed *feed, int64_t key, uint64_t id, bool unread);
 int sql_line_remove(struct store *s, uint32_t tie, int64_t key, uint64_t id);
+int sql_unread_reload(struct store *s);
+int sql_unread_flush(struct store *s);
 /* A body has come to a post that was just stored or filled: counts it, sets when it is due, lists it. */
 int sql_body_added(struct store *s, const struct sql_feed *feed, int64_t key, const struct post_header *h,
                    size_t body_bytes, bool shown);
