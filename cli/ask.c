@@ -94,8 +94,8 @@ static int type_it(const char *prompt, bool twice, struct ask_passphrase *pass, 
     return err;
 }
 
-int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_new, struct ask_passphrase **ret,
-                   char ret_why[ASK_WHY_MAX])
+int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_new,
+                   struct ask_passphrase **ret, char ret_why[ASK_WHY_MAX])
 {
     int err = CAM_ESYS;
     struct ask_passphrase *pass = passphrase_new();
@@ -112,7 +112,8 @@ int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_ne
     } else if (from->may_prompt) {
         err = type_it(prompt, is_new, pass, ret_why);
     } else {
-        snprintf(ret_why, ASK_WHY_MAX, "a passphrase is needed and nobody is to be asked: use --passphrase-file F");
+        snprintf(ret_why, ASK_WHY_MAX,
+                 "a passphrase is needed and nobody is to be asked: use --passphrase-file F");
         err = CAM_EUSAGE;
     }
     if (!err && is_new && pass->size == 0) {

@@ -1,7 +1,7 @@
 /* Asking a person, or the files that stand in for one.
  *
- * A passphrase comes from a file, from a descriptor, or from the terminal without an echo; never from argv or the
- * environment, where others can read it. It lives in locked memory that is wiped when freed.
+ * A passphrase comes from a file, from a descriptor, or from the terminal without an echo; never from argv or
+ * the environment, where others can read it. It lives in locked memory that is wiped when freed.
  *
  *     struct ask_passphrase *pass; char why[ASK_WHY_MAX];
  *     struct ask_source from = { .file = "/run/secrets/ana", .fd = -1 };
@@ -27,11 +27,12 @@ struct ask_source {
     bool may_prompt;        /* there may be a person at a terminal */
 };
 
-/* A new one may not be empty and is asked for twice where a person types. `ret_why` is set on an error and names
- * the next step. CAM_ENOFILE, CAM_EIO; CAM_EINVAL when a new one is empty or the two differ; CAM_ETOOBIG; CAM_EUSAGE when there
- * is nobody to ask. Ctrl-C at the prompt restores the terminal and raises SIGINT. */
-int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_new, struct ask_passphrase **ret,
-                   char ret_why[ASK_WHY_MAX]);
+/* A new one may not be empty and is asked for twice where a person types. `ret_why` is set on an error and
+ * names the next step. CAM_ENOFILE, CAM_EIO; CAM_EINVAL when a new one is empty or the two differ;
+ * CAM_ETOOBIG; CAM_EUSAGE when there is nobody to ask. Ctrl-C at the prompt restores the terminal and raises
+ * SIGINT. */
+int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_new,
+                   struct ask_passphrase **ret, char ret_why[ASK_WHY_MAX]);
 struct span ask_span(const struct ask_passphrase *pass);
 void ask_passphrase_free(struct ask_passphrase *pass); /* NULL is fine */
 

@@ -11,7 +11,7 @@
 #include "cli/version.h"
 #include "core/err.h"
 
-/* Text is UTF-8 here whatever the locale says; a locale without it only decides how wide a terminal draws it. */
+/* Text is UTF-8 here whatever the locale says; a locale without it only decides how wide it is drawn. */
 static void set_locale(void)
 {
     if (!setlocale(LC_ALL, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0) setlocale(LC_CTYPE, "C.UTF-8");
@@ -57,7 +57,8 @@ int main(int argc, char *argv[])
     } else if (on_terminal && isatty(STDOUT_FILENO) && !args.json) {
         status = menu_run(&args);
     } else {
-        status = view_error(&cli.view, CAM_EUSAGE, "no command: camellia help lists them (the menu needs a terminal)");
+        status = view_error(&cli.view, CAM_EUSAGE,
+                            "no command: camellia help lists them (the menu needs a terminal)");
     }
     view_clear(&cli.view);
     return flush_output(status);

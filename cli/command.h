@@ -1,7 +1,7 @@
 /* The commands of camellia: one table with a row for each, read by the parser, by `help` and by the menu.
  *
- * A handler is given the parsed flags and an open home, talks to the node through cli_call, writes rows and words
- * to the view and returns the exit status. It may be run many times in one process (the menu does).
+ * A handler is given the parsed flags and an open home, talks to the node through cli_call, writes rows and
+ * words to the view and returns the exit status. It may be run many times in one process (the menu does).
  *
  *     struct cli cli = { .may_prompt = true }; struct cli_args args; char why[CLI_WHY_MAX];
  *     int err = command_parse(argc, argv, &args, why);
@@ -55,8 +55,16 @@ struct command {
 };
 
 enum cli_option {
-    OPT_GLOBAL = 1u << 0, OPT_LISTEN = 1u << 1, OPT_JOIN = 1u << 2, OPT_PASSPHRASE = 1u << 3, OPT_N = 1u << 4,
-    OPT_BEFORE = 1u << 5, OPT_UNREAD = 1u << 6, OPT_FOLLOW = 1u << 7, OPT_WAIT = 1u << 8, OPT_PRIVATE = 1u << 9,
+    OPT_GLOBAL = 1u << 0,
+    OPT_LISTEN = 1u << 1,
+    OPT_JOIN = 1u << 2,
+    OPT_PASSPHRASE = 1u << 3,
+    OPT_N = 1u << 4,
+    OPT_BEFORE = 1u << 5,
+    OPT_UNREAD = 1u << 6,
+    OPT_FOLLOW = 1u << 7,
+    OPT_WAIT = 1u << 8,
+    OPT_PRIVATE = 1u << 9,
     OPT_SALT = 1u << 10,
 };
 
@@ -67,23 +75,23 @@ const struct command *command_find(const char *name); /* NULL when there is none
  * --json is obeyed by the error too. Touches nothing. */
 int command_parse(int argc, const char *const argv[], struct cli_args *ret, char ret_why[CLI_WHY_MAX]);
 
-/* Opens the home and runs the handler. Returns the exit status; what is wrong was said to the view. A handler looks
- * at its arguments before it asks the node, so bad input is told as such whether or not a node runs. */
+/* Opens the home and runs the handler. Returns the exit status; what is wrong was said to the view. A handler
+ * looks at its arguments before it asks the node, so bad input is told as such whether or not a node runs. */
 int command_run(struct cli *cli, const struct cli_args *args);
 
-/* ---- for handlers --------------------------------------------------------------------------------------- */
+/* ---- for handlers -------------------------------------------------------------------------------------- */
 
 /* Sends `request` (taken) to the node of this home and hands its rows to the view, as the command's row says.
  * timeout_ms counts from the last reply. Returns the exit status. */
 int cli_call(struct cli *cli, const struct cli_args *args, json_t *request, int timeout_ms);
-/* The same without a word to the view. 0 and `ret` (to be cleared) when the node answered, whatever its status.
- * `ret_row`, unless NULL, gets the last row (the caller's, json_decref) or NULL. */
+/* The same without a word to the view. 0 and `ret` (to be cleared) when the node answered, whatever its
+ * status. `ret_row`, unless NULL, gets the last row (the caller's, json_decref) or NULL. */
 int cli_ask_node(struct cli *cli, json_t *request, struct io_api_reply *ret, json_t **ret_row);
 /* Why the node could not be asked, said to the view. Returns the exit status. */
 int cli_node_error(struct cli *cli, int err);
 
-/* Starts a node in this home unless one runs, and returns when it is ready. On an error the view has been told.
- * Returns 0 or an exit status. */
+/* Starts a node in this home unless one runs, and returns when it is ready. On an error the view has been
+ * told. Returns 0 or an exit status. */
 int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_started);
 /* Ends the node that was started for nothing. */
 void cli_node_stop(struct cli *cli);

@@ -1,5 +1,5 @@
-/* register, login, logout, whoami: the key file is made and opened here, in the client; the node is only handed the
- * key. Argon2id takes its time and its memory in this process, not in the node's loop. */
+/* register, login, logout, whoami: the key file is made and opened here, in the client; the node is only
+ * handed the key. Argon2id takes its time and its memory in this process, not in the node's loop. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,21 +49,25 @@ static int account_read(struct cli *cli, struct account *ret)
 
 static struct ask_source ask_source(const struct cli *cli, const struct cli_args *args)
 {
-    return (struct ask_source){ .file = args->passphrase_file, .fd = args->passphrase_fd, .typed = args->passphrase,
+    return (struct ask_source){ .file = args->passphrase_file,
+                                .fd = args->passphrase_fd,
+                                .typed = args->passphrase,
                                 .may_prompt = cli->may_prompt };
 }
 
 /* {"do": verb, "name", "secret", "device"}: the one request that carries the secret key. */
-static json_t *request_with_key(const char *verb, const char *name, const struct identity *id, uint16_t device)
+static json_t *request_with_key(const char *verb, const char *name, const struct identity *id,
+                                uint16_t device)
 {
     char secret[2 * SECRET_SIZE + 1];
     hex_encode(secret, id->sk, SECRET_SIZE);
-    json_t *request = json_pack("{s:s, s:s, s:s, s:i}", "do", verb, "name", name, "secret", secret, "device", device);
+    json_t *request =
+        json_pack("{s:s, s:s, s:s, s:i}", "do", verb, "name", name, "secret", secret, "device", device);
     sodium_memzero(secret, sizeof secret);
     return request;
 }
 
-/* ---- register ------------------------------------------------------------------------------------------- */
+/* ---- register ------------------------------------------------------------------------------------------ */
 
 static int check_new(struct cli *cli, const char *name)
 {
@@ -77,7 +81,8 @@ static int check_new(struct cli *cli, const char *name)
     if (status) return status;
     user_text(account.name, account.pk, who);
     account_clear(&account);
-    snprintf(why, sizeof why, "this home already holds %s: camellia login, or --home DIR for another user", who);
+    snprintf(why, sizeof why, "this home already holds %s: camellia login, or --home DIR for another user",
+             who);
     return view_error(&cli->view, CAM_ETAKEN, why);
 }
 
@@ -149,12 +154,13 @@ int run_register(struct cli *cli, const struct cli_args *args)
         unlink(cli->home.key);
         if (started) cli_node_stop(cli);
     } else if (!status || status == err_status(CAM_EPENDING)) {
-        view_note(&cli->view, "public from now on: your name, whom you follow, who follows you, and this node's address");
+        view_note(&cli->view,
+                  "public from now on: your name, whom you follow, who follows you, and this node's address");
     }
     return status;
 }
 
-/* ---- login, logout, whoami -------------------------------------------------------------------------------- */
+/* ---- login, logout, whoami ----------------------------------------------------------------------------- */
 
 int run_login(struct cli *cli, const struct cli_args *args)
 {
@@ -167,7 +173,8 @@ int run_login(struct cli *cli, const struct cli_args *args)
     if (status) return status;
     user_text(account.name, account.pk, who);
     if (args->arg_count && strcmp(args->arg[0], account.name) != 0) {
-        snprintf(why, sizeof why, "this home holds %s, not %.64s: give the other home with --home DIR", who, args->arg[0]);
+        snprintf(why, sizeof why, "this home holds %s, not %.64s: give the other home with --home DIR", who,
+                 args->arg[0]);
         status = view_error(&cli->view, CAM_ENOENT, why);
         goto out;
     }
@@ -213,11 +220,12 @@ int run_whoami(struct cli *cli, const struct cli_args *args)
     int status = account_read(cli, &account);
     if (status) return status;
     account_clear(&account);
-    if (home_node(&cli->home, &pid) == 0) return cli_call(cli, args, json_pack("{s:s}", "do", "whoami"), CLI_ANSWER_MS);
+    if (home_node(&cli->home, &pid) == 0)
+        return cli_call(cli, args, json_pack("{s:s}", "do", "whoami"), CLI_ANSWER_MS);
     user_id_text(account.pk, id);
     user_tag(account.pk, tag);
-    json_t *row = json_pack("{s:i, s:s, s:s, s:s, s:i, s:n, s:s}", "v", 1, "user", account.name, "id", id, "tag", tag,
-                            "device", account.device, "address", "node", "stopped");
+    json_t *row = json_pack("{s:i, s:s, s:s, s:s, s:i, s:n, s:s}", "v", 1, "user", account.name, "id", id,
+                            "tag", tag, "device", account.device, "address", "node", "stopped");
     view_row(&cli->view, args->command->kind, row);
     json_decref(row);
     return view_done(&cli->view, 0, NULL, NULL);

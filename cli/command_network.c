@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/io_resolve.h"
 #include "core/err.h"
 
 #define ID_HEX 40 /* hex digits of a Kademlia id */
@@ -21,9 +22,10 @@ static bool is_id(const char *text)
     return strlen(text) == ID_HEX && strspn(text, "0123456789abcdefABCDEF") == ID_HEX;
 }
 
-static int call_with(struct cli *cli, const struct cli_args *args, const char *verb, const char *key)
+static int call_with(struct cli *cli, const struct cli_args *args, const char *verb, const char *key,
+                     const char *text)
 {
-    json_t *value = json_string(args->arg[0]);
+    json_t *value = json_string(text);
     if (!value) return view_error(&cli->view, CAM_EINVAL, "the argument is not valid UTF-8");
     json_t *request = json_pack("{s:s, s:o}", "do", verb, key, value);
     if (args->salt) json_object_set_new(request, "salt", json_string(args->salt));
@@ -33,21 +35,28 @@ static int call_with(struct cli *cli, const struct cli_args *args, const char *v
 int run_dht_ping(struct cli *cli, const struct cli_args *args)
 {
     struct conf_host host;
+    struct addr addr;
+    char text[ADDR_TEXT_SIZE];
     if (conf_host_parse(args->arg[0], 0, &host))
         return view_error(&cli->view, CAM_EINVAL, "that is no address: HOST:PORT, like 127.0.0.1:8000");
-    return call_with(cli, args, "dht_ping", "address");
+    if (io_resolve_now(&host, &addr)) /* here, where waiting holds up nobody; the node takes numbers only */
+        return view_error(&cli->view, CAM_ENET, "that host has no address");
+    return call_with(cli, args, "dht_ping", "address", addr_text(&addr, text));
 }
 
 int run_dht_find(struct cli *cli, const struct cli_args *args)
 {
     if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
-    return call_with(cli, args, "dht_find", "id");
+    return call_with(cli, args, "dht_find", "id", args->arg[0]);
 }
 
 int run_dht_get(struct cli *cli, const struct cli_args *args)
 {
     if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "a target is 40 hex digits");
-    return call_with(cli, args, "dht_get", "target");
+    return call_with(cli, args, "dht_get", "target", args->arg[0]);
 }
 
-int run_dht_put(struct cli *cli, const struct cli_args *args) { return call_with(cli, args, "dht_put", "value"); }
+int run_dht_put(struct cli *cli, const struct cli_args *args)
+{
+    return call_with(cli, args, "dht_put", "value", args->arg[0]);
+}

@@ -62,7 +62,8 @@ int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_start
         return view_error(&cli->view, err, *text ? text : "the node did not start");
     }
     *ret_started = true;
-    if (args->verbose) view_note(&cli->view, "node started at %s, pid %d, log in %s", text, (int)pid, cli->home.log);
+    if (args->verbose)
+        view_note(&cli->view, "node started at %s, pid %d, log in %s", text, (int)pid, cli->home.log);
     return 0;
 }
 

@@ -12,9 +12,25 @@
 #define FD_MAX 65535
 
 enum flag_id {
-    FLAG_HOME, FLAG_CONFIG, FLAG_JSON, FLAG_PLAIN, FLAG_QUIET, FLAG_VERBOSE, FLAG_HELP, FLAG_VERSION, FLAG_LISTEN,
-    FLAG_JOIN, FLAG_PASSPHRASE_FILE, FLAG_PASSPHRASE_FD, FLAG_N, FLAG_BEFORE, FLAG_UNREAD, FLAG_FOLLOW, FLAG_WAIT,
-    FLAG_PRIVATE, FLAG_SALT,
+    FLAG_HOME,
+    FLAG_CONFIG,
+    FLAG_JSON,
+    FLAG_PLAIN,
+    FLAG_QUIET,
+    FLAG_VERBOSE,
+    FLAG_HELP,
+    FLAG_VERSION,
+    FLAG_LISTEN,
+    FLAG_JOIN,
+    FLAG_PASSPHRASE_FILE,
+    FLAG_PASSPHRASE_FD,
+    FLAG_N,
+    FLAG_BEFORE,
+    FLAG_UNREAD,
+    FLAG_FOLLOW,
+    FLAG_WAIT,
+    FLAG_PRIVATE,
+    FLAG_SALT,
 };
 
 static const struct flag {
@@ -115,11 +131,13 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
         args->join[args->join_count++] = value;
         break;
     case FLAG_PASSPHRASE_FD:
-        if (number(value, 0, FD_MAX, &v)) return fail(why, "--passphrase-fd @: not a descriptor's number", value, "");
+        if (number(value, 0, FD_MAX, &v))
+            return fail(why, "--passphrase-fd @: not a descriptor's number", value, "");
         args->passphrase_fd = (int)v;
         break;
     case FLAG_N:
-        if (number(value, 1, N_MAX, &args->n)) return fail(why, "-n @: not a number from 1 to 10000", value, "");
+        if (number(value, 1, N_MAX, &args->n))
+            return fail(why, "-n @: not a number from 1 to 10000", value, "");
         break;
     case FLAG_WAIT:
         args->wait = true;
@@ -132,8 +150,8 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
 }
 
 /* One flag, its value perhaps in the next word. `seen` collects what the command must allow. */
-static int parse_flag(struct cli_args *args, const char *word, const char *next, bool *ret_took_next, uint32_t *seen,
-                      char why[CLI_WHY_MAX])
+static int parse_flag(struct cli_args *args, const char *word, const char *next, bool *ret_took_next,
+                      uint32_t *seen, char why[CLI_WHY_MAX])
 {
     size_t name_size = strcspn(word, "=");
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
@@ -209,7 +227,8 @@ static int find_command(struct cli_args *args, char why[CLI_WHY_MAX])
     }
     if (!args->command) {
         bool family = !strcmp(args->arg[0], "dht");
-        if (family) return fail(why, "dht ping HOST:PORT, dht find ID, dht get TARGET or dht put VALUE", "", "");
+        if (family)
+            return fail(why, "dht ping HOST:PORT, dht find ID, dht get TARGET or dht put VALUE", "", "");
         const char *near = nearest(args->arg[0]);
         if (near) return fail(why, "unknown command @: do you mean @?", args->arg[0], near);
         return fail(why, "unknown command @ (camellia help lists them)", args->arg[0], "");
@@ -257,6 +276,7 @@ int command_parse(int argc, const char *const argv[], struct cli_args *ret, char
         return fail(ret_why, "--passphrase-file or --passphrase-fd, not both", "", "");
     if (ret->arg_count < c->min_args) return fail(ret_why, "it is: camellia @ @", c->name, c->args);
     if (ret->arg_count > c->max_args || too_many)
-        return fail(ret_why, "too many words; it is: camellia @ @ (quote a text of several words)", c->name, c->args);
+        return fail(ret_why, "too many words; it is: camellia @ @ (quote a text of several words)", c->name,
+                    c->args);
     return 0;
 }

@@ -13,8 +13,9 @@ static int call_who(struct cli *cli, const struct cli_args *args, const char *ve
     if (args->arg_count) {
         if (who_parse(args->arg[0], &who)) {
             json_decref(request);
-            return view_error(&cli->view, CAM_EINVAL, "that names nobody: a name (a-z 0-9 _ -, at most 32), a name with "
-                                                      "its tag (ana#k7q4m2xz) or an id of 52 characters");
+            return view_error(&cli->view, CAM_EINVAL,
+                              "that names nobody: a name (a-z 0-9 _ -, at most 32), a name with "
+                              "its tag (ana#k7q4m2xz) or an id of 52 characters");
         }
         json_object_set_new(request, "who", json_string(args->arg[0]));
     }

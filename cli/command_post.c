@@ -14,7 +14,8 @@
 #define LEASE_RENEW_MS 10000       /* a live timeline is a lease of 30 s */
 #define LIVE_TAG 1
 
-/* ---- post --------------------------------------------------------------------------------------------------- */
+/* ---- post
+ * --------------------------------------------------------------------------------------------------- */
 
 /* What can be known wrong with a text before the node sees it. */
 static int check_text(struct cli *cli, const char *text, size_t size)
@@ -22,12 +23,14 @@ static int check_text(struct cli *cli, const char *text, size_t size)
     char why[160];
     if (size == 0) return view_error(&cli->view, CAM_EINVAL, "the post is empty: write some text");
     if (size > TEXT_POST_MAX) {
-        snprintf(why, sizeof why, "the post has %zu bytes, %d is the limit: make two of it", size, TEXT_POST_MAX);
+        snprintf(why, sizeof why, "the post has %zu bytes, %d is the limit: make two of it", size,
+                 TEXT_POST_MAX);
         return view_error(&cli->view, CAM_ETOOBIG, why);
     }
     if (text_check_utf8(text, size)) return view_error(&cli->view, CAM_EINVAL, "the post is not valid UTF-8");
     if (text_check_post(text, size))
-        return view_error(&cli->view, CAM_EINVAL, "the post holds control characters: only newline and tab may be in it");
+        return view_error(&cli->view, CAM_EINVAL,
+                          "the post holds control characters: only newline and tab may be in it");
     return 0;
 }
 
@@ -40,9 +43,11 @@ static int read_text(struct cli *cli, const struct cli_args *args, char **ret, s
         return *ret ? 0 : view_error(&cli->view, CAM_ESYS, NULL);
     }
     if (!args->arg_count) {
-        if (!cli->may_prompt) return view_error(&cli->view, CAM_EUSAGE, "no text: camellia post TEXT, or - for stdin");
+        if (!cli->may_prompt)
+            return view_error(&cli->view, CAM_EUSAGE, "no text: camellia post TEXT, or - for stdin");
         pid_t pid;
-        if (home_node(&cli->home, &pid) != 0) return cli_node_error(cli, CAM_ENONODE); /* before anything is typed */
+        if (home_node(&cli->home, &pid) != 0)
+            return cli_node_error(cli, CAM_ENONODE); /* before anything is typed */
         char *line = malloc(ASK_LINE_MAX + 2);
         int err = line ? ask_line("Post: ", line, ASK_LINE_MAX + 2) : CAM_ESYS;
         if (err) {
@@ -80,7 +85,8 @@ int run_post(struct cli *cli, const struct cli_args *args)
     return status;
 }
 
-/* ---- timeline ----------------------------------------------------------------------------------------------- */
+/* ---- timeline
+ * ----------------------------------------------------------------------------------------------- */
 
 static int64_t mono_ms(void) { return (int64_t)io_os_now().mono_ms; }
 
@@ -123,7 +129,8 @@ int run_timeline(struct cli *cli, const struct cli_args *args)
         return view_error(&cli->view, CAM_EINVAL, "--before takes a post's id, a decimal number");
     if (args->before && args->follow)
         return view_error(&cli->view, CAM_EUSAGE, "--before goes back, --follow goes on: not both");
-    json_t *request = json_pack("{s:s, s:b, s:b}", "do", "timeline", "unread", args->unread, "follow", args->follow);
+    json_t *request =
+        json_pack("{s:s, s:b, s:b}", "do", "timeline", "unread", args->unread, "follow", args->follow);
     if (args->n) json_object_set_new(request, "n", json_integer(args->n));
     if (args->before) json_object_set_new(request, "before", json_string(args->before));
     if (!args->follow) return cli_call(cli, args, request, CLI_ANSWER_MS);

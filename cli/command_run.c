@@ -56,6 +56,13 @@ static bool print_row(void *ctx, json_t *row)
     return !cli_interrupted;
 }
 
+/* What is said when all went well and there was nothing to show. */
+static const char *empty_words(const struct cli_args *args)
+{
+    if (args->before) return "no older posts";
+    return args->unread ? "nothing unread" : args->command->empty;
+}
+
 int cli_call(struct cli *cli, const struct cli_args *args, json_t *request, int timeout_ms)
 {
     struct io_api_client *api;
@@ -72,7 +79,7 @@ int cli_call(struct cli *cli, const struct cli_args *args, json_t *request, int 
         status = cli_node_error(cli, err);
     } else {
         const char *message = end.message;
-        if (!end.status && !printing.rows && args->command->empty) message = args->command->empty;
+        if (!end.status && !printing.rows && empty_words(args)) message = empty_words(args);
         if (!end.status && printing.kind == VIEW_POSTED) message = NULL; /* its row says as much */
         status = view_done(&cli->view, end.status, end.error, message);
         io_api_reply_clear(&end);

@@ -21,15 +21,28 @@ const struct menu_item menu_first[] = {
 };
 
 const struct menu_item menu_main[] = {
-    { .label = "New Post", .hint = "what's on your mind", .command = "post", .questions = { { .label = "Post" } } },
-    { .label = "Follow User", .hint = "by name, name#tag or id", .command = "follow",
+    { .label = "New Post",
+      .hint = "what's on your mind",
+      .command = "post",
+      .questions = { { .label = "Post" } } },
+    { .label = "Follow User",
+      .hint = "by name, name#tag or id",
+      .command = "follow",
       .questions = { { .label = "Follow" } } },
-    { .label = "Unfollow User", .hint = "get their posts no more", .command = "unfollow",
+    { .label = "Unfollow User",
+      .hint = "get their posts no more",
+      .command = "unfollow",
       .questions = { { .label = "Unfollow" } } },
     { .label = "View Timeline", .hint = "posts, newest first", .command = "timeline", .may_reload = true },
-    { .label = "View Profile", .hint = "yours or another's", .command = "profile",
-      .questions = { { .label = "Whose (empty: yours)", .may_be_empty = true } }, .may_reload = true },
-    { .label = "Get Suggestions", .hint = "people you may want to follow", .command = "suggest", .may_reload = true },
+    { .label = "View Profile",
+      .hint = "yours or another's",
+      .command = "profile",
+      .questions = { { .label = "Whose (empty: yours)", .may_be_empty = true } },
+      .may_reload = true },
+    { .label = "Get Suggestions",
+      .hint = "people you may want to follow",
+      .command = "suggest",
+      .may_reload = true },
     { .label = "Logout", .hint = "forget the key, end the node", .command = "logout" },
     { .label = NULL },
 };
@@ -78,8 +91,8 @@ static void refresh(struct menu *m)
     if (row) {
         m->logged_in = *view_str(row, "user") && !view_bool(row, "locked");
         int peers = (int)view_int(row, "peers"), unread = (int)view_int(row, "unread");
-        snprintf(m->title, sizeof m->title, "Camellia  %s%s   %s, %d %s, %d unread", m->user[0] ? "@" : "", m->user,
-                 peers ? "online" : "alone", peers, peers == 1 ? "peer" : "peers", unread);
+        snprintf(m->title, sizeof m->title, "Camellia  %s%s   %s, %d %s, %d unread", m->user[0] ? "@" : "",
+                 m->user, peers ? "online" : "alone", peers, peers == 1 ? "peer" : "peers", unread);
     } else if (m->user[0]) {
         snprintf(m->title, sizeof m->title, "Camellia  @%s   logged out", m->user);
     } else {
@@ -115,7 +128,8 @@ static int capture_begin(struct menu *m, struct capture *c, struct output *ret)
         if (c->err) fclose(c->err);
         return CAM_ESYS;
     }
-    m->cli.view = (struct view){ .out = c->out, .err = c->err, .mode = VIEW_PEOPLE, .columns = m->ui->columns() };
+    m->cli.view =
+        (struct view){ .out = c->out, .err = c->err, .mode = VIEW_PEOPLE, .columns = m->ui->columns() };
     m->cli.may_prompt = false;
     return 0;
 }
@@ -153,10 +167,10 @@ static void set_args(const struct menu *m, const char *command, struct cli_args 
     if (m->join[0]) ret->join[ret->join_count++] = m->join;
 }
 
-/* ---- items ---------------------------------------------------------------------------------------------- */
+/* ---- items --------------------------------------------------------------------------------------------- */
 
-/* Starts a node by that address unless one runs, and sees whether the address answers: whoever answers is in the
- * table from then on. */
+/* Starts a node by that address unless one runs, and sees whether the address answers: whoever answers is in
+ * the table from then on. */
 static void join(struct menu *m, const char *address)
 {
     struct conf_host host;

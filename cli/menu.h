@@ -1,8 +1,8 @@
 /* The menu that `camellia` alone opens: a list to choose from, plain questions, pages to read.
  *
- * It does nothing of its own. An item names a command of cli/command.h and the questions whose answers are its
- * arguments; what the command prints is shown on a page. Two front-ends draw it: ncursesw on a terminal that can,
- * numbered lines elsewhere (--plain, TERM=dumb, screen readers).
+ * It does nothing of its own. An item names a command of cli/command.h and the questions whose answers are
+ * its arguments; what the command prints is shown on a page. Two front-ends draw it: ncursesw on a terminal
+ * that can, numbered lines elsewhere (--plain, TERM=dumb, screen readers).
  *
  *     return menu_run(&args);       // args: the global flags; the exit status
  */
@@ -36,13 +36,15 @@ enum menu_key { MENU_BACK, MENU_CHOSEN, MENU_RELOAD, MENU_STALE, MENU_INTERRUPTE
 
 /* A front-end. All text it is given is safe to print. */
 struct menu_ui {
-    /* Waits for a choice. MENU_CHOSEN with *ret_index, MENU_BACK, MENU_INTERRUPTED; MENU_STALE now and then, so
-     * that the caller can bring the title up to date and ask again. `*ret_index` is where the bar stands. */
+    /* Waits for a choice. MENU_CHOSEN with *ret_index, MENU_BACK, MENU_INTERRUPTED; MENU_STALE now and then,
+     * so that the caller can bring the title up to date and ask again. `*ret_index` is where the bar stands.
+     */
     enum menu_key (*choose)(const char *title, const struct menu_item *items, size_t count, const char *note,
                             size_t *ret_index);
     /* MENU_CHOSEN with the answer, MENU_BACK, MENU_INTERRUPTED. */
     enum menu_key (*ask)(const char *title, const struct menu_question *question, char ret[MENU_ANSWER_SIZE]);
-    enum menu_key (*page)(const char *title, const char *text, bool may_reload); /* MENU_BACK or MENU_RELOAD, ... */
+    enum menu_key (*page)(const char *title, const char *text,
+                          bool may_reload); /* MENU_BACK or MENU_RELOAD, ... */
     void (*busy)(const char *title);
     size_t (*columns)(void); /* that a page has; 0: do not wrap */
     void (*close)(void);

@@ -10,7 +10,8 @@
 
 static enum menu_key key_of(int err)
 {
-    return err == CAM_EINTR || cli_interrupted ? MENU_INTERRUPTED : MENU_BACK; /* the end of input leads out, too */
+    return err == CAM_EINTR || cli_interrupted ? MENU_INTERRUPTED
+                                               : MENU_BACK; /* the end of input leads out, too */
 }
 
 static enum menu_key choose(const char *title, const struct menu_item *items, size_t count, const char *note,

@@ -1,5 +1,5 @@
-/* The menu on a full screen, with ncursesw. Every key is waited for 200 ms at a time, so that Ctrl-C and a changed
- * window are seen at once; nothing is drawn by a signal handler. */
+/* The menu on a full screen, with ncursesw. Every key is waited for 200 ms at a time, so that Ctrl-C and a
+ * changed window are seen at once; nothing is drawn by a signal handler. */
 #include <curses.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -47,9 +47,10 @@ static int read_key(wint_t *ret)
 static bool is_char(int kind, wint_t key, wint_t c) { return kind == OK && key == c; }
 static bool is_key(int kind, wint_t key, wint_t code) { return kind == KEY_CODE_YES && key == code; }
 
-/* ---- choosing ------------------------------------------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------------------------------------ */
 
-static void draw_choice(const char *title, const struct menu_item *items, size_t count, const char *note, size_t at)
+static void draw_choice(const char *title, const struct menu_item *items, size_t count, const char *note,
+                        size_t at)
 {
     char line[128];
     frame(title, " arrows and Enter, or a digit    q quit (the node goes on)");
@@ -82,11 +83,14 @@ static enum menu_key choose(const char *title, const struct menu_item *items, si
             continue;
         }
         polls = 0;
-        if (is_key(kind, key, KEY_UP) || is_char(kind, key, L'k')) *ret_index = (*ret_index + count - 1) % count;
-        else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j')) *ret_index = (*ret_index + 1) % count;
+        if (is_key(kind, key, KEY_UP) || is_char(kind, key, L'k'))
+            *ret_index = (*ret_index + count - 1) % count;
+        else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j'))
+            *ret_index = (*ret_index + 1) % count;
         else if (is_key(kind, key, KEY_HOME)) *ret_index = 0;
         else if (is_key(kind, key, KEY_END)) *ret_index = count - 1;
-        else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r')) return MENU_CHOSEN;
+        else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r'))
+            return MENU_CHOSEN;
         else if (is_char(kind, key, L'q') || is_char(kind, key, KEY_ESCAPE)) return MENU_BACK;
         else if (kind == OK && key >= L'1' && key <= L'9' && key - L'1' < count) {
             *ret_index = key - L'1';
@@ -95,7 +99,7 @@ static enum menu_key choose(const char *title, const struct menu_item *items, si
     }
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------------------------------------- */
 
 struct field { /* what is being typed: characters, and how many bytes they are as UTF-8 */
     wchar_t text[MENU_ANSWER_SIZE];
@@ -179,9 +183,11 @@ static enum menu_key ask(const char *title, const struct menu_question *question
         int kind = read_key(&key);
         if (cli_interrupted) result = MENU_INTERRUPTED;
         else if (kind == ERR) continue;
-        else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r')) result = MENU_CHOSEN;
+        else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r'))
+            result = MENU_CHOSEN;
         else if (is_char(kind, key, KEY_ESCAPE)) result = MENU_BACK;
-        else if (is_key(kind, key, KEY_BACKSPACE) || is_char(kind, key, 0x7f) || is_char(kind, key, 8)) field_drop(&f);
+        else if (is_key(kind, key, KEY_BACKSPACE) || is_char(kind, key, 0x7f) || is_char(kind, key, 8))
+            field_drop(&f);
         else if (is_char(kind, key, KEY_CTRL('U'))) memset(&f, 0, sizeof f);
         else if (kind == OK) field_add(&f, (wchar_t)key);
     }
@@ -190,7 +196,8 @@ static enum menu_key ask(const char *title, const struct menu_question *question
     return result;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------ */
 
 static size_t count_lines(const char *text)
 {

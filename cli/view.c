@@ -68,7 +68,8 @@ const char *view_age(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
     if (age_s < 2) return strcpy(ret, "now");
     for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
         if (age_s < scale[i].below_s) {
-            snprintf(ret, VIEW_AGE_SIZE, "%s%" PRIu64 "%s", ahead ? "in " : "", age_s / scale[i].unit_s, scale[i].unit);
+            snprintf(ret, VIEW_AGE_SIZE, "%s%" PRIu64 "%s", ahead ? "in " : "", age_s / scale[i].unit_s,
+                     scale[i].unit);
             return ret;
         }
     time_t at = (time_t)(then_ms / 1000);
@@ -122,19 +123,22 @@ static void put_block(const struct view *v, const char *text, size_t indent)
     if (!safe) return;
     size_t columns = SIZE_MAX;
     if (v->columns) {
-        columns = v->columns < COLUMNS_MIN ? COLUMNS_MIN : v->columns > COLUMNS_MAX ? COLUMNS_MAX : v->columns;
+        columns = v->columns < COLUMNS_MIN   ? COLUMNS_MIN
+                  : v->columns > COLUMNS_MAX ? COLUMNS_MAX
+                                             : v->columns;
         columns -= indent;
     }
     struct text_wrap wrap = text_wrap(safe, strlen(safe), columns);
     struct span line;
     while (text_wrap_next(&wrap, &line))
-        fprintf(v->out, "%*s%.*s\n", line.size ? (int)indent : 0, "", (int)line.size, (const char *)line.data);
+        fprintf(v->out, "%*s%.*s\n", line.size ? (int)indent : 0, "", (int)line.size,
+                (const char *)line.data);
     free(safe);
 }
 
 static const char *plural(int64_t n, const char *one, const char *many) { return n == 1 ? one : many; }
 
-/* ---- a renderer for each kind of row -------------------------------------------------------------------- */
+/* ---- a renderer for each kind of row ------------------------------------------------------------------- */
 
 static void view_account(struct view *v, const json_t *row)
 {
@@ -143,7 +147,8 @@ static void view_account(struct view *v, const json_t *row)
     const char *address = view_str(row, "address"), *node = view_str(row, "node");
     fprintf(v->out, "  node     %s%s%s%s\n", *node ? node : "running", *address ? " at " : "", address,
             view_bool(row, "locked") ? ", locked (it serves, but cannot sign: camellia login)" : "");
-    if (view_bool(row, "name_pending")) fputs("  name     not claimed yet; the node goes on trying\n", v->out);
+    if (view_bool(row, "name_pending"))
+        fputs("  name     not claimed yet; the node goes on trying\n", v->out);
 }
 
 static void view_posted(struct view *v, const json_t *row)
@@ -153,13 +158,15 @@ static void view_posted(struct view *v, const json_t *row)
     if (!followers)
         fputs("saved; nobody follows you yet\n", v->out);
     else if (waiting == followers)
-        fprintf(v->out, "saved, on its way to %" PRId64 " %s\n", followers, plural(followers, "follower", "followers"));
-    else if (waiting)
-        fprintf(v->out, "%" PRId64 " of %" PRId64 " received, %" PRId64 " waiting\n", view_int(row, "received"),
-                followers, waiting);
-    else
-        fprintf(v->out, "received by %s %" PRId64 " %s\n", followers == 1 ? "your" : "all", followers,
+        fprintf(v->out, "saved, on its way to %" PRId64 " %s\n", followers,
                 plural(followers, "follower", "followers"));
+    else if (waiting)
+        fprintf(v->out, "%" PRId64 " of %" PRId64 " received, %" PRId64 " waiting\n",
+                view_int(row, "received"), followers, waiting);
+    else if (followers == 1)
+        fputs("received by your follower\n", v->out);
+    else
+        fprintf(v->out, "received by all %" PRId64 " followers\n", followers);
 }
 
 static void view_gap(struct view *v, const json_t *row)
@@ -170,8 +177,8 @@ static void view_gap(struct view *v, const json_t *row)
     const char *name = view_str(row, "author");
     put_safe(v->out, *name ? name : view_str(row, "user"), TEXT_LINE);
     if (missing > 0)
-        fprintf(v->out, ": %" PRId64 " %s missing, asking for %s --", missing, plural(missing, "post", "posts"),
-                plural(missing, "it", "them"));
+        fprintf(v->out, ": %" PRId64 " %s missing, asking for %s --", missing,
+                plural(missing, "post", "posts"), plural(missing, "it", "them"));
     else
         fputs(": posts missing, asking for them --", v->out);
     put_colour(v, RESET);
@@ -269,21 +276,24 @@ static void view_status(struct view *v, const json_t *row)
     int64_t peers = view_int(row, "peers"), outbox = view_int(row, "outbox");
     fputs("user     ", v->out);
     put_safe(v->out, *view_str(row, "user") ? view_str(row, "user") : "(none)", TEXT_LINE);
-    fprintf(v->out, "%s\nnode     pid %" PRId64 " at %s, up ", view_bool(row, "locked") ? ", locked: camellia login" : "",
-            view_int(row, "pid"), view_str(row, "address"));
+    fprintf(v->out, "%s\nnode     pid %" PRId64 " at %s, up ",
+            view_bool(row, "locked") ? ", locked: camellia login" : "", view_int(row, "pid"),
+            view_str(row, "address"));
     put_duration(v->out, view_int(row, "uptime_s"));
     fprintf(v->out, "\nnode id  %s\npeers    %" PRId64 "%s\n", view_str(row, "node_id"), peers,
             peers ? "" : "  (alone: nobody can be reached now)");
     if (view_int(clock, "servers"))
-        fprintf(v->out, "clock    %+" PRId64 " ms, within %" PRId64 " ms, by %" PRId64 " %s\n", view_int(clock, "offset_ms"),
-                view_int(clock, "error_ms"), view_int(clock, "servers"),
+        fprintf(v->out, "clock    %+" PRId64 " ms, within %" PRId64 " ms, by %" PRId64 " %s\n",
+                view_int(clock, "offset_ms"), view_int(clock, "error_ms"), view_int(clock, "servers"),
                 plural(view_int(clock, "servers"), "server", "servers"));
     else
         fputs("clock    unsynchronized (this machine's own)\n", v->out);
     fprintf(v->out, "outbox   %" PRId64 " %s waiting\nstore    %.1f MB\nunread   %" PRId64 "\n", outbox,
-            plural(outbox, "post", "posts"), (double)view_int(row, "store_bytes") / 1e6, view_int(row, "unread"));
+            plural(outbox, "post", "posts"), (double)view_int(row, "store_bytes") / 1e6,
+            view_int(row, "unread"));
     if (view_int(row, "refused"))
-        fprintf(v->out, "refused  %" PRId64 " messages (forged, stale or strangers')\n", view_int(row, "refused"));
+        fprintf(v->out, "refused  %" PRId64 " messages (forged, stale or strangers')\n",
+                view_int(row, "refused"));
 }
 
 static void view_peer(struct view *v, const json_t *row)
@@ -297,7 +307,8 @@ static void view_peer(struct view *v, const json_t *row)
 static void view_outbox(struct view *v, const json_t *row)
 {
     int64_t received = view_int(row, "received"), waiting = view_int(row, "waiting");
-    fprintf(v->out, "post %s: %" PRId64 " of %" PRId64 " received, %" PRId64 " waiting, next try in %" PRId64 " s\n",
+    fprintf(v->out,
+            "post %s: %" PRId64 " of %" PRId64 " received, %" PRId64 " waiting, next try in %" PRId64 " s\n",
             view_str(row, "id"), received, received + waiting, waiting, view_int(row, "next_try_s"));
 }
 
@@ -327,10 +338,10 @@ static const renderer renderers[VIEW_KINDS] = {
     [VIEW_DHT_GET] = view_dht_get,   [VIEW_DHT_PUT] = view_dht_put,
 };
 
-/* ---- JSON ------------------------------------------------------------------------------------------------ */
+/* ---- JSON ---------------------------------------------------------------------------------------------- */
 
-/* Is this one character shown as it is? Marks and joiners that need a neighbour count as no: an escape in JSON
- * costs nothing but looks. */
+/* Is this one character shown as it is? Marks and joiners that need a neighbour count as no: an escape in
+ * JSON costs nothing but looks. */
 static bool is_shown(const char *at, size_t size)
 {
     char out[TEXT_PRINT_SIZE(16)];
@@ -348,7 +359,8 @@ char *view_json_text(const json_t *value)
         if (c < 0x7f || (c != TEXT_INVALID && is_shown(at, took)))
             fwrite(at, 1, took, f);
         else if (c > 0xffff && c != TEXT_INVALID)
-            fprintf(f, "\\u%04x\\u%04x", 0xd800 + (unsigned)((c - 0x10000) >> 10), 0xdc00 + (unsigned)(c & 0x3ff));
+            fprintf(f, "\\u%04x\\u%04x", 0xd800 + (unsigned)((c - 0x10000) >> 10),
+                    0xdc00 + (unsigned)(c & 0x3ff));
         else
             fprintf(f, "\\u%04x", c == TEXT_INVALID ? 0xfffdu : (unsigned)c);
     }
@@ -366,7 +378,8 @@ static void put_json(struct view *v, const json_t *row)
     free(text);
 }
 
-/* ---- the three ways out ------------------------------------------------------------------------------------ */
+/* ---- the three ways out
+ * ------------------------------------------------------------------------------------ */
 
 void view_row(struct view *v, enum view_kind kind, const json_t *row)
 {

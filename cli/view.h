@@ -1,11 +1,13 @@
 /* Rows for people, or for scripts.
  *
- * What the node answers are JSON rows (DESIGN of the API: cli/api.h). A view writes them as one JSON object a line
- * (--json), or as text: wrapped and perhaps coloured on a terminal, whole lines elsewhere and with --plain. Data goes
- * to `out`, words about it to `err`.
+ * What the node answers are JSON rows (DESIGN of the API: cli/api.h). A view writes them as one JSON object a
+ * line
+ * (--json), or as text: wrapped and perhaps coloured on a terminal, whole lines elsewhere and with --plain.
+ * Data goes to `out`, words about it to `err`.
  *
- * Invariant: whatever a peer may have written goes through text_print; in JSON the code points that text_print
- * would not let through are \u escapes, so neither form can steer a terminal and JSON still says exactly what came.
+ * Invariant: whatever a peer may have written goes through text_print; in JSON the code points that
+ * text_print would not let through are \u escapes, so neither form can steer a terminal and JSON still says
+ * exactly what came.
  *
  *     struct view view;
  *     view_init(&view, VIEW_PEOPLE, stdout, stderr);
@@ -49,7 +51,8 @@ struct view {
     enum view_mode mode;
     bool colour;
     bool quiet;        /* no words on err but errors */
-    bool lone_answer;  /* the command gives one row: in JSON "pending" is merged into it, so scripts read one object */
+    bool lone_answer;  /* the command gives one row: in JSON "pending" is merged into it, so scripts read one
+                          object */
     size_t columns;    /* of the screen; 0: do not wrap */
     uint64_t now_ms;   /* ages count from here; 0: the clock is asked at each row */
     json_t *held;      /* lone_answer's row until its end is known */

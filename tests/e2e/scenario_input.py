@@ -73,6 +73,9 @@ def bad_ids(w):
     ana.fails(65, "dht", "find", "0" * 41)
     ana.fails(65, "dht", "ping", "nonsense")
     ana.fails(65, "dht", "ping", "127.0.0.1:0")
+    ana.fails(69, "dht", "ping", "no-such-host.invalid:8000", says="no-such-host.invalid")
+    port = ana.address.rsplit(":", 1)[1]
+    check(ana.run("dht", "ping", "localhost:" + port).status in (0, 69), "a name is looked up")
     ana.fails(65, "dht", "put", "x" * 2000)
     ana.fails(65, "timeline", "--before", "abc")
     ana.fails(65, "timeline", "--before", "-1")

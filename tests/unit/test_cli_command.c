@@ -88,7 +88,8 @@ static void test_dashes(void **state)
 static void test_joins(void **state)
 {
     (void)state;
-    assert_int_equal(PARSE("register", "ana", "--join", "a.example:1", "--join", "[::1]:2", "--listen", "127.0.0.1:0"), 0);
+    assert_int_equal(
+        PARSE("register", "ana", "--join", "a.example:1", "--join", "[::1]:2", "--listen", "127.0.0.1:0"), 0);
     assert_int_equal(args.join_count, 2);
     assert_string_equal(args.join[1], "[::1]:2");
     const char *argv[2 * (CONF_JOIN_MAX + 1) + 1];
@@ -143,8 +144,11 @@ static void test_numbers(void **state)
 {
     (void)state;
     assert_int_equal(PARSE("timeline", "-n", "10000"), 0);
-    static const char *const bad[] = { "0", "10001", "-1", "+1", " 1", "1 ", "1x", "", "99999999999999999999", "0x10" };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(PARSE("timeline", "-n", bad[i]), CAM_EUSAGE);
+    static const char *const bad[] = {
+        "0", "10001", "-1", "+1", " 1", "1 ", "1x", "", "99999999999999999999", "0x10"
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(PARSE("timeline", "-n", bad[i]), CAM_EUSAGE);
 }
 
 /* Whatever is wrong first, a --json anywhere decides how it is said. */
@@ -178,10 +182,12 @@ static void test_every_command_is_whole(void **state)
         assert_true(c->min_args <= c->max_args && c->max_args <= CLI_ARGS_MAX);
         assert_ptr_equal(command_find(c->name), c); /* no name twice */
         assert_true(c->max_args > 0 || !strstr(c->args, "WHO"));
-        static const struct { const char *flag; uint32_t option; } shown[] = {
-            { "--listen", OPT_LISTEN }, { "--join", OPT_JOIN }, { "--passphrase-file", OPT_PASSPHRASE }, { "-n N", OPT_N },
-            { "--before", OPT_BEFORE }, { "--unread", OPT_UNREAD }, { "--follow", OPT_FOLLOW }, { "--wait", OPT_WAIT },
-            { "--private", OPT_PRIVATE }, { "--salt", OPT_SALT },
+        static const struct { const char *flag; uint32_t option;
+        } shown[] = {
+            { "--listen", OPT_LISTEN }, { "--join", OPT_JOIN },     { "--passphrase-file", OPT_PASSPHRASE },
+            { "-n N", OPT_N },          { "--before", OPT_BEFORE }, { "--unread", OPT_UNREAD },
+            { "--follow", OPT_FOLLOW }, { "--wait", OPT_WAIT },     { "--private", OPT_PRIVATE },
+            { "--salt", OPT_SALT },
         };
         for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) /* help shows what the parser takes */
             assert_int_equal(!!strstr(c->args, shown[i].flag), !!(c->options & shown[i].option));

@@ -46,9 +46,9 @@ static void page_close(struct page *p)
 
 static json_t *post(const char *text, uint64_t age_ms)
 {
-    return json_pack("{s:i,s:s,s:s,s:s,s:i,s:i,s:I,s:s,s:s,s:n,s:b}", "v", 1, "id", "7", "author", "bob", "author_id", ID,
-                     "device", 0, "seq", 1, "time", (json_int_t)(NOW_MS - age_ms), "text", text, "kind", "post", "via",
-                     "unread", 1);
+    return json_pack("{s:i,s:s,s:s,s:s,s:i,s:i,s:I,s:s,s:s,s:n,s:b}", "v", 1, "id", "7", "author", "bob",
+                     "author_id", ID, "device", 0, "seq", 1, "time", (json_int_t)(NOW_MS - age_ms), "text",
+                     text, "kind", "post", "via", "unread", 1);
 }
 
 static void show(struct page *p, enum view_kind kind, json_t *row)
@@ -132,17 +132,19 @@ static void assert_harmless(const char *text)
         assert_true(c == '\n' || c >= 0x20);
         assert_true(c != 0x7f && c != TEXT_INVALID);
         assert_false(c >= 0x80 && c <= 0x9f);
-        assert_false((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f);
+        assert_false((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e ||
+                     c == 0x200f);
     }
 }
 
-static const char hostile[] = "a\x1b[31mred\x07\r\b\x7f \xe2\x80\xaetxt.exe\xe2\x81\xa9 \xc2\x9b" "2J e\xcc\x81 \xf0\x9f\x98\x80";
+static const char hostile[] = "a\x1b[31mred\x07\r\b\x7f \xe2\x80\xaetxt.exe\xe2\x81\xa9 \xc2\x9b"
+                              "2J e\xcc\x81 \xf0\x9f\x98\x80";
 
 static void test_hostile_text(void **state)
 {
     (void)state;
-    static const enum view_kind kinds[] = { VIEW_ACCOUNT, VIEW_POST, VIEW_FOLLOW, VIEW_USER, VIEW_PROFILE, VIEW_SUGGEST,
-                                            VIEW_STATUS, VIEW_DHT_GET };
+    static const enum view_kind kinds[] = { VIEW_ACCOUNT, VIEW_POST,    VIEW_FOLLOW, VIEW_USER,
+                                            VIEW_PROFILE, VIEW_SUGGEST, VIEW_STATUS, VIEW_DHT_GET };
     static const char *const keys[] = { "user", "author", "text", "bio", "reason", "value", "via_user" };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         for (int mode = VIEW_PEOPLE; mode <= VIEW_JSON; mode++) {
@@ -285,8 +287,8 @@ static void test_every_kind_renders(void **state)
         show(&p, (enum view_kind)kind, json_object());
         if (kind == VIEW_NOTHING) assert_int_equal(p.out_size, 0);
         else assert_true(p.out_size > 0);
-        show(&p, (enum view_kind)kind, json_pack("{s:i,s:n,s:[],s:s,s:f}", "user", 7, "id", "text", "time", "soon",
-                                                 "rtt_ms", 1.5));
+        show(&p, (enum view_kind)kind,
+             json_pack("{s:i,s:n,s:[],s:s,s:f}", "user", 7, "id", "text", "time", "soon", "rtt_ms", 1.5));
         page_close(&p);
     }
 }
@@ -296,12 +298,15 @@ static void test_numbers(void **state)
     (void)state;
     struct page p;
     page_open(&p, VIEW_PEOPLE);
-    show(&p, VIEW_POSTED, json_pack("{s:s,s:i,s:i,s:i,s:i}", "id", "9", "seq", 4, "followers", 3, "received", 2, "waiting", 1));
+    show(
+        &p, VIEW_POSTED,
+        json_pack("{s:s,s:i,s:i,s:i,s:i}", "id", "9", "seq", 4, "followers", 3, "received", 2, "waiting", 1));
     assert_string_equal(p.out, "post 9, your #4: 2 of 3 received, 1 waiting\n");
     page_close(&p);
     page_open(&p, VIEW_PEOPLE);
-    show(&p, VIEW_PROFILE, json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:i}", "user", "bob", "id", ID, "posts", 127,
-                                     "followers", 6, "following", 9, "complete_to", 120, "as_of", (json_int_t)0, "gaps", 7));
+    show(&p, VIEW_PROFILE,
+         json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:i}", "user", "bob", "id", ID, "posts", 127, "followers", 6,
+                   "following", 9, "complete_to", 120, "as_of", (json_int_t)0, "gaps", 7));
     assert_non_null(strstr(p.out, "127, complete to #120, as of never"));
     assert_non_null(strstr(p.out, "7 posts"));
     page_close(&p);
