@@ -78,7 +78,7 @@ int io_resolve_add(struct io_resolve *r, const struct conf_host *host, uint64_t 
     return 0;
 }
 
-static int answer_fill(struct answer *a, const struct addrinfo *list, uint16_t port)
+static void answer_fill(struct answer *a, const struct addrinfo *list, uint16_t port)
 {
     for (; list && a->count < IO_RESOLVE_ADDRS_MAX; list = list->ai_next) {
         struct addr *addr = &a->addrs[a->count];
@@ -95,19 +95,33 @@ static int answer_fill(struct answer *a, const struct addrinfo *list, uint16_t p
         addr->port = port;
         a->count++;
     }
-    return a->count;
+}
+
+static void answer_find(struct answer *a, const struct conf_host *name)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_family = AF_UNSPEC }, *list = NULL;
+
+    memset(a, 0, sizeof *a);
+    if (getaddrinfo(name->host, NULL, &hints, &list) == 0) answer_fill(a, list, name->port);
+    if (list) freeaddrinfo(list);
+}
+
+int io_resolve_now(const struct conf_host *host, struct addr *ret)
+{
+    struct answer a;
+    answer_find(&a, host);
+    if (a.count == 0) return CAM_EINVAL;
+    *ret = a.addrs[0];
+    return 0;
 }
 
 static void *resolve_thread(void *arg)
 {
     struct job *job = arg;
-    struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_family = AF_UNSPEC }, *list = NULL;
     struct answer a;
 
-    memset(&a, 0, sizeof a);
+    answer_find(&a, &job->name);
     a.host = job->host;
-    if (getaddrinfo(job->name.host, NULL, &hints, &list) == 0) answer_fill(&a, list, job->name.port);
-    if (list) freeaddrinfo(list);
     /* Nobody reads it when the node ends meanwhile; SIGPIPE is ignored. */
     ssize_t n = write(job->fd, &a, sizeof a);
     (void)n;

@@ -27,4 +27,7 @@ uint64_t io_resolve_deadline_ms(const struct io_resolve *r);
 void io_resolve_turn(struct io_resolve *r, uint64_t mono_ms);
 bool io_resolve_next(struct io_resolve *r, struct addr *ret);
 
+/* For a client, which may wait: the first address of a name. CAM_EINVAL: there is none. */
+int io_resolve_now(const struct conf_host *host, struct addr *ret);
+
 #endif

@@ -2,10 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
 #include "core/err.h"
@@ -19,6 +21,7 @@
 #define ZEPOLL_PULL (UINT32_MAX - 1)
 #define ZEPOLL_ZAP UINT32_MAX
 #define ZLINGER_MS 200
+#define ZBACKLOG 128
 #define ZHEARD_MAX 32         /* keys remembered as just heard */
 #define REDIAL_AFTER_MS 50    /* a link younger than this when its peer spoke is still on its first try */
 #define ZPUSH_INCOMING_MAX 4096 /* a PUSH receives nothing but libzmq's own commands */
@@ -504,7 +507,7 @@ static bool pull_open(struct io_zmq *z)
 
     z->pull = zmq_socket(z->ctx, ZMQ_PULL);
     return z->pull && set_int(z->pull, ZMQ_LINGER, 0) && set_int(z->pull, ZMQ_RCVHWM, IO_ZMQ_RECV_QUEUE) &&
-           set_int(z->pull, ZMQ_HANDSHAKE_IVL, IO_ZMQ_CONNECT_MS) &&
+           set_int(z->pull, ZMQ_BACKLOG, ZBACKLOG) && set_int(z->pull, ZMQ_HANDSHAKE_IVL, IO_ZMQ_CONNECT_MS) &&
            set_int(z->pull, ZMQ_HEARTBEAT_IVL, IO_ZMQ_HEARTBEAT_MS) &&
            set_int(z->pull, ZMQ_HEARTBEAT_TIMEOUT, IO_ZMQ_HEARTBEAT_MS) &&
            zmq_setsockopt(z->pull, ZMQ_MAXMSGSIZE, &message_max, sizeof message_max) == 0 &&
@@ -580,16 +583,38 @@ void io_zmq_free(struct io_zmq *z)
     free(z);
 }
 
+/* libzmq's own IPv6 listener takes IPv4 as well, so it cannot stand beside one for IPv4 at the same port: it is
+ * given a socket that does not. -1 when there is none, with errno. */
+static int listener_v6(const struct addr *addr)
+{
+    const int on = 1;
+    struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_port = htons(addr->port) };
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    memcpy(&at.sin6_addr, addr->ip, sizeof addr->ip);
+    if (fd >= 0 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, (const struct sockaddr *)&at, sizeof at) == 0 && listen(fd, ZBACKLOG) == 0)
+        return fd;
+    int code = errno;
+    if (fd >= 0) close(fd);
+    errno = code;
+    return -1;
+}
+
 int io_zmq_bind(struct io_zmq *z, const struct addr *addr, char ret_why[IO_ZMQ_WHY_MAX])
 {
     char endpoint[ZMQ_ENDPOINT_SIZE];
+    int fd = -1;
 
     endpoint_text(addr, endpoint);
-    if (!set_int(z->pull, ZMQ_IPV6, addr->family == 6) || zmq_bind(z->pull, endpoint)) {
-        why_set(ret_why, "cannot listen at ", endpoint, zmq_errno());
-        return CAM_ESYS;
-    }
-    return 0;
+    bool bound = set_int(z->pull, ZMQ_IPV6, addr->family == 6) &&
+                 (addr->family != 6 || (fd = listener_v6(addr)) >= 0) && set_int(z->pull, ZMQ_USE_FD, fd) &&
+                 zmq_bind(z->pull, endpoint) == 0; /* from here on the descriptor is libzmq's */
+    if (bound) return 0;
+    why_set(ret_why, "cannot listen at ", endpoint, zmq_errno());
+    if (fd >= 0) close(fd);
+    return CAM_ESYS;
 }
 
 void io_zmq_unbind(struct io_zmq *z, const struct addr *addr)

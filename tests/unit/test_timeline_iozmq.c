@@ -532,6 +532,12 @@ static void test_admitted_ipv6(void **state)
         io_zmq_free(b.z);
         skip();
     }
+    /* Both wildcards at one port, as IP = 0.0.0.0 and IP6 = :: ask for. */
+    struct addr any4 = { .family = 4, .port = free_port() }, any6 = { .family = 6, .port = any4.port };
+    assert_int_equal(io_zmq_bind(a.z, &any4, why), 0);
+    assert_int_equal(io_zmq_bind(a.z, &any6, why), 0);
+    assert_int_equal(io_zmq_bind(b.z, &any6, why), CAM_ESYS);
+    io_zmq_unbind(a.z, &any6);
     send_text(&a, &six, "six");
     pump(&a, &b, &b.received, 1);
     assert_memory_equal(b.last_from, a.dest.key, LINK_KEY_SIZE);
