@@ -2,8 +2,9 @@
  * more than a budget of bytes, the oldest. Headers stay, so chains still verify. Our own posts are kept.
  *
  * The lifespan of a post is the smaller of its author's (in the header) and ours ([MESSAGE_LIFESPAN]); with
- * ACTIVE = 0 ours is 0 here and nothing is ever collected, whatever the author wished or the budget says. The same rule (post_expires_ms, in
- * feed_check_run) is applied on the way in, so what was collected does not come back.
+ * ACTIVE = 0 ours is 0 here and nothing is ever collected, whatever the author wished or the budget says. The
+ * same rule (post_expires_ms, in feed_check_run) is applied on the way in, so what was collected does not
+ * come back.
  *
  *     struct collector c;
  *     collector_init(&c, config.lifespan_s, config.store_bytes_max);

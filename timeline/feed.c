@@ -24,7 +24,10 @@ static const struct feed_range *range_of(const struct feed *feed, uint64_t seq)
 
 bool feed_holds(const struct feed *feed, uint64_t seq) { return range_of(feed, seq) != NULL; }
 
-uint64_t feed_head_seq(const struct feed *feed) { return feed->n_ranges ? feed->ranges[feed->n_ranges - 1].hi : 0; }
+uint64_t feed_head_seq(const struct feed *feed)
+{
+    return feed->n_ranges ? feed->ranges[feed->n_ranges - 1].hi : 0;
+}
 
 uint64_t feed_complete_to(const struct feed *feed)
 {
@@ -43,7 +46,8 @@ uint64_t feed_missing(const struct feed *feed)
 
 bool feed_gap_below(const struct feed *feed, uint64_t below, uint64_t *ret_from, uint64_t *ret_to)
 {
-    uint64_t upper = feed->known_seq + 1 < below ? feed->known_seq + 1 : below; /* all from here on is held or not asked */
+    /* All from `upper` on is held, or was not asked for. */
+    uint64_t upper = feed->known_seq + 1 < below ? feed->known_seq + 1 : below;
     for (uint32_t i = feed->n_ranges; i-- > 0;) {
         const struct feed_range *r = &feed->ranges[i];
         if (r->hi + 1 < upper) {
@@ -137,7 +141,8 @@ static int check_chain(struct feed_item *items, size_t n, const struct feed_verd
     return 0;
 }
 
-static void note_fork(struct feed_verdict *v, uint64_t seq, const struct feed_item *item, const uint8_t *other)
+static void note_fork(struct feed_verdict *v, uint64_t seq, const struct feed_item *item,
+                      const uint8_t *other)
 {
     if (v->forked)
         return; /* one proof a run, of the highest seq */
@@ -151,8 +156,8 @@ static void note_fork(struct feed_verdict *v, uint64_t seq, const struct feed_it
 
 /* What already verified headers say the hash at `seq` must be. 1 known, 0 nothing says, or CAM_EIO.
  * *ret_other: the contradicted header, where it is not in the store. */
-static int expected_hash(const struct feed *feed, uint64_t seq, const struct feed_rules *rules, uint8_t ret[HASH_SIZE],
-                         const uint8_t **ret_other)
+static int expected_hash(const struct feed *feed, uint64_t seq, const struct feed_rules *rules,
+                         uint8_t ret[HASH_SIZE], const uint8_t **ret_other)
 {
     *ret_other = NULL;
     for (uint32_t i = 0; i < feed->n_ranges; i++) {
@@ -174,7 +179,8 @@ static int expected_hash(const struct feed *feed, uint64_t seq, const struct fee
 }
 
 /* Where the run, now known to be authentic, meets what was held below its top: a different hash is a fork. */
-static void find_forks(const struct feed *feed, const struct feed_item *items, size_t n, struct feed_verdict *v)
+static void find_forks(const struct feed *feed, const struct feed_item *items, size_t n,
+                       struct feed_verdict *v)
 {
     uint64_t top = items[0].h.seq, bottom = items[n - 1].h.seq;
     if (feed->known_seq >= bottom && feed->known_seq < top && !feed_holds(feed, feed->known_seq)) {
@@ -194,7 +200,8 @@ static void find_forks(const struct feed *feed, const struct feed_item *items, s
 }
 
 /* Ids must rise over the ranges that stay beside the run, too, and its new range must have a place. */
-static int check_place(const struct feed *feed, const struct feed_item *items, size_t n, const struct feed_verdict *v)
+static int check_place(const struct feed *feed, const struct feed_item *items, size_t n,
+                       const struct feed_verdict *v)
 {
     uint64_t top = items[0].h.seq, bottom = items[n - 1].h.seq;
     bool touches = false;
@@ -225,7 +232,8 @@ static int check_delete(const struct feed_item *it)
 /* From what the sender says of a body to what is true here. */
 static int settle_state(struct feed_item *it, const struct feed_rules *rules, struct now now)
 {
-    bool collected = !rules->own && rules->lifespan_s != 0 && post_expires_ms(&it->h, rules->lifespan_s) <= now.wall_ms;
+    bool collected = !rules->own && rules->lifespan_s != 0 &&
+                     post_expires_ms(&it->h, rules->lifespan_s) <= now.wall_ms;
     switch (it->state) {
     case POST_HELD:
         if (collected)
@@ -300,7 +308,8 @@ int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n, c
 
 /* Taking up */
 
-static void set_known(struct feed *feed, const struct post_header *h, const uint8_t *header, const uint8_t *hash)
+static void set_known(struct feed *feed, const struct post_header *h, const uint8_t *header,
+                      const uint8_t *hash)
 {
     feed->known_seq = h->seq;
     feed->known_id = h->id;
@@ -370,7 +379,8 @@ int feed_learn_head(struct feed *feed, struct span header, struct now now, struc
     const struct post_header *h = &item.h;
     if (h->device != feed->device || memcmp(h->author, feed->author, KEY_SIZE) != 0)
         return CAM_EREFUSED;
-    if (h->seq < feed->known_seq || (h->seq == feed->known_seq && memcmp(header.data, feed->known_header, POST_HEADER_SIZE) == 0))
+    if (h->seq < feed->known_seq ||
+        (h->seq == feed->known_seq && memcmp(header.data, feed->known_header, POST_HEADER_SIZE) == 0))
         return CAM_EDUP;
     int err = feed_check_time(h->id, now, &v.wait_until_ms);
     if (err) {

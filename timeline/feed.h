@@ -34,7 +34,7 @@
 #include "core/now.h"
 #include "timeline/post.h"
 
-#define FEED_RANGES_MAX 32          /* holes a feed may have; a run that would make more is put off (CAM_EAGAIN) */
+#define FEED_RANGES_MAX 32 /* holes a feed may have; a run that would make more is put off (CAM_EAGAIN) */
 #define FEED_RUN_MAX 1024           /* posts of one run; MESSAGE_BATCH_POSTS_MAX */
 #define FEED_AHEAD_MS (5 * 1000)    /* a post up to this far in the future is taken at once */
 #define FEED_HOLD_MS (60 * 1000)    /* up to this far it is held back until its time, beyond it is refused */
@@ -52,8 +52,8 @@ struct feed {
     uint32_t store_key;             /* the store's number of this feed; 0 until it was saved */
     struct feed_range ranges[FEED_RANGES_MAX]; /* ascending */
     uint32_t n_ranges;
-    uint64_t floor_seq;             /* headers at or below it are not sought and not held; 0 = none. The hash of
-                                       that header is the lowest range's lo_prev, once that range reaches it */
+    uint64_t floor_seq; /* headers at or below it are not sought and not held; 0 = none. The hash of
+                           that header is the lowest range's lo_prev, once that range reaches it */
     uint64_t known_seq;             /* the newest header whose signature was seen, held or not; 0 = none */
     uint64_t known_id;
     uint8_t known_hash[HASH_SIZE];
@@ -76,9 +76,9 @@ struct feed_item {
     bool is_new;           /* not held: to be stored */
     bool is_shown;         /* post_is_shown, for bodies that are kept */
 };
-/* After feed_check_run returned 0 `state` is what is true here: POST_HELD for a body to be kept; POST_EXPIRED by
- * the header's lifespan or by ours, even when the body came; POST_DELETED with a valid proof; POST_MISSING for
- * all else. */
+/* After feed_check_run returned 0 `state` is what is true here: POST_HELD for a body to be kept; POST_EXPIRED
+ * by the header's lifespan or by ours, even when the body came; POST_DELETED with a valid proof; POST_MISSING
+ * for all else. */
 
 struct feed_rules {
     uint32_t lifespan_s; /* ours, of others' posts; 0 = the collector is off: keep all bodies */
@@ -94,7 +94,8 @@ struct feed_verdict {
     uint32_t n_fill;      /* items already held whose body is offered, in a feed where bodies are missing */
     bool signature_checked; /* false: the chain vouched for it */
     bool extends_head;    /* the newest item is above all that was held: a live post, or the newest page */
-    uint64_t wait_until_ms; /* with CAM_EAGAIN for a post from the near future: when (Unix ms) to try again; else 0 */
+    uint64_t wait_until_ms; /* with CAM_EAGAIN for a post from the near future: when (Unix ms) to try again;
+                               else 0 */
     bool forked;          /* the author signed two different headers for fork_seq */
     uint64_t fork_seq;
     uint8_t fork_header[POST_HEADER_SIZE]; /* the one that is not held */
@@ -117,10 +118,11 @@ void feed_init(struct feed *feed, const uint8_t author[KEY_SIZE], uint16_t devic
  *   CAM_EAUTH     tampered: a hash or signature does not match
  *   CAM_EREFUSED  another feed's
  *   CAM_ETOOBIG   more than FEED_RUN_MAX items */
-int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n_items, const struct feed_rules *rules,
-                   struct now now, struct feed_verdict *ret_verdict);
-/* Takes up a run that feed_check_run just accepted (returned 0) against this very state. `verdict` is NULL for
- * a post of our own: signed a moment ago on top of `known`, its item filled in by hand, it needs no check. */
+int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n_items,
+                   const struct feed_rules *rules, struct now now, struct feed_verdict *ret_verdict);
+/* Takes up a run that feed_check_run just accepted (returned 0) against this very state. `verdict` is NULL
+ * for a post of our own: signed a moment ago on top of `known`, its item filled in by hand, it needs no
+ * check. */
 void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_items,
                     const struct feed_verdict *verdict);
 
@@ -128,15 +130,17 @@ void feed_apply_run(struct feed *feed, const struct feed_item *items, size_t n_i
  * when it says something new. 0: known was raised; CAM_EDUP: nothing new; else as feed_check_run; a
  * contradiction is reported in the verdict (may be NULL) and the higher head is followed. */
 int feed_learn_head(struct feed *feed, struct span header, struct now now, struct feed_verdict *ret_verdict);
-/* The author itself said (or its own feed head's `at`) that `seq` is its newest. Ignored unless seq is known_seq. */
+/* The author itself said (or its own feed head's `at`) that `seq` is its newest. Ignored unless seq is
+ * known_seq. */
 void feed_confirm_head(struct feed *feed, uint64_t seq, uint64_t at_ms);
 /* Nothing at or below `seq` is to be had: stop seeking there. The floor stays below what is held, and never
- * falls. Floors are not signed: believe the author's own, or one that several holders agree on. True: it moved. */
+ * falls. Floors are not signed: believe the author's own, or one that several holders agree on. True: it
+ * moved. */
 bool feed_raise_floor(struct feed *feed, uint64_t seq);
 
 bool feed_holds(const struct feed *feed, uint64_t seq);
 uint64_t feed_head_seq(const struct feed *feed);    /* the highest held; 0 = none */
-uint64_t feed_complete_to(const struct feed *feed); /* everything above the floor up to it is held; 0 = nothing */
+uint64_t feed_complete_to(const struct feed *feed); /* all above the floor up to it is held; 0 = nothing */
 uint64_t feed_missing(const struct feed *feed);     /* how many posts are known to exist and not held */
 /* The newest gap, to ask for. False when there is none. */
 bool feed_gap(const struct feed *feed, uint64_t *ret_from, uint64_t *ret_to);

@@ -1,5 +1,5 @@
-/* The database itself: opening and checking it, its schema, the turn's transaction, cached statements, and the
- * two plain tables (meta, kad). What is stored of posts and people is in io_sqlite_*.c. */
+/* The database itself: opening and checking it, its schema, the turn's transaction, cached statements, and
+ * the two plain tables (meta, kad). What is stored of posts and people is in io_sqlite_*.c. */
 #include "timeline/io_sqlite.h"
 
 #include <assert.h>
@@ -23,7 +23,8 @@ static const struct sql_part *const parts[] = { &part_base, &sql_part_posts, &sq
 
 /* migrations[n] turns a database of version n + 1 into one of version n + 2. */
 static const char *const migrations[] = { NULL };
-static_assert(sizeof migrations / sizeof migrations[0] == SQL_SCHEMA_VERSION, "one step a version, and the NULL");
+static_assert(sizeof migrations / sizeof migrations[0] == SQL_SCHEMA_VERSION,
+              "one step a version, and the NULL");
 
 #define BUSY_WAIT_MS 500               /* a node that is just ending may hold the lock a moment longer */
 #define QUICK_CHECK_BYTES (8 << 20)    /* up to this size every page is looked at when opening: some 10 ms */
@@ -83,7 +84,8 @@ void sql_bind_u64(sqlite3_stmt *st, int index, uint64_t v)
 void sql_bind_span(sqlite3_stmt *st, int index, struct span bytes)
 {
     /* A null pointer would be NULL in the database, not an empty value. */
-    int rc = sqlite3_bind_blob64(st, index, bytes.size ? (const void *)bytes.data : "", bytes.size, SQLITE_STATIC);
+    const void *data = bytes.size ? (const void *)bytes.data : "";
+    int rc = sqlite3_bind_blob64(st, index, data, bytes.size, SQLITE_STATIC);
     assert(rc == SQLITE_OK);
     (void)rc;
 }
@@ -169,7 +171,10 @@ int sql_column_fixed(sqlite3_stmt *st, int column, void *ret, size_t size)
     return 0;
 }
 
-bool sql_column_is_null(sqlite3_stmt *st, int column) { return sqlite3_column_type(st, column) == SQLITE_NULL; }
+bool sql_column_is_null(sqlite3_stmt *st, int column)
+{
+    return sqlite3_column_type(st, column) == SQLITE_NULL;
+}
 
 /* The turn's transaction */
 
@@ -242,12 +247,16 @@ static int pragma_is(struct store *s, const char *text, const char *expected)
     return got == 1 ? 0 : got < 0 ? got : CAM_EFORMAT;
 }
 
-static int exec(struct store *s, const char *text) { return sql_error(sqlite3_exec(s->db, text, NULL, NULL, NULL)); }
+static int exec(struct store *s, const char *text)
+{
+    return sql_error(sqlite3_exec(s->db, text, NULL, NULL, NULL));
+}
 
 static int create_schema(struct store *s)
 {
     char mark[96];
-    snprintf(mark, sizeof mark, "PRAGMA application_id=%d;PRAGMA user_version=%d;", SQL_APPLICATION_ID, SQL_SCHEMA_VERSION);
+    snprintf(mark, sizeof mark, "PRAGMA application_id=%d;PRAGMA user_version=%d;", SQL_APPLICATION_ID,
+             SQL_SCHEMA_VERSION);
     int err = exec(s, "BEGIN IMMEDIATE");
     for (size_t i = 0; i < N_PARTS && !err; i++)
         err = exec(s, parts[i]->create);
@@ -260,7 +269,8 @@ static int create_schema(struct store *s)
     return err;
 }
 
-/* A step and its version number are one transaction, so an interrupted migration is taken up where it stopped. */
+/* A step and its version number are one transaction, so an interrupted migration is taken up where it
+ * stopped. */
 static int migrate(struct store *s, int64_t version)
 {
     int err = 0;
@@ -278,13 +288,15 @@ static int migrate(struct store *s, int64_t version)
     return err;
 }
 
-#define COME_BACK "move it away and log in again: your follows and posts come back from the network"
+#define MOVE_AWAY "restore a copy of it, or move it away (not delete it) and log in again to begin anew"
 
 static const char *why(int err)
 {
-    return err == CAM_EFORMAT ? "is damaged; " COME_BACK
-         : err == CAM_ESYS    ? "cannot be opened: out of memory"
-                              : "cannot be read or written; check that the disk is not full and that the file and its folder are yours";
+    switch (err) {
+    case CAM_EFORMAT: return "is damaged; " MOVE_AWAY;
+    case CAM_ESYS: return "cannot be opened: out of memory";
+    default: return "cannot be read or written; check that the disk is not full and that the file is yours";
+    }
 }
 
 /* Fills in *ret_why (a static text) when it has more to say than `why`. */
@@ -311,7 +323,8 @@ static int set_up(struct store *s, bool in_memory, uint64_t file_bytes, const ch
         *ret_why = "was written by a newer version of camellia; install that version, or use another --home";
         return CAM_EFORMAT;
     }
-    if (!is_new && file_bytes <= QUICK_CHECK_BYTES && (err = pragma_is(s, "PRAGMA quick_check(1)", "ok")) != 0)
+    if (!is_new && file_bytes <= QUICK_CHECK_BYTES &&
+        (err = pragma_is(s, "PRAGMA quick_check(1)", "ok")) != 0)
         return err;
     err = pragma_is(s, "PRAGMA journal_mode=WAL", in_memory ? "memory" : "wal");
     if (!err)
@@ -334,7 +347,8 @@ static int touch(const char *path, uint64_t *ret_bytes, char ret_message[STORE_M
     struct stat st;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        snprintf(ret_message, STORE_MESSAGE_SIZE, "cannot open the store %s: %s; check that the file and its folder are yours and writable",
+        snprintf(ret_message, STORE_MESSAGE_SIZE,
+                 "cannot open the store %s: %s; check that the file and its folder are yours and writable",
                  path, strerror(errno));
         if (fd >= 0)
             close(fd);
@@ -359,8 +373,8 @@ int store_open(const char *path, struct store **ret_store, char ret_message[STOR
         snprintf(ret_message, STORE_MESSAGE_SIZE, "the store %s %s", path, why(CAM_ESYS));
         return CAM_ESYS;
     }
-    int rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    err = sql_error(rc);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    err = sql_error(sqlite3_open_v2(path, &s->db, flags, NULL));
     if (!err) {
         sqlite3_extended_result_codes(s->db, 1);
         sqlite3_busy_timeout(s->db, BUSY_WAIT_MS);
@@ -372,7 +386,7 @@ int store_open(const char *path, struct store **ret_store, char ret_message[STOR
             err = CAM_ESYS;
         }
         if (err == CAM_EFORMAT && s->db && (sqlite3_errcode(s->db) & 0xff) == SQLITE_NOTADB)
-            more = "is not a database; " COME_BACK;
+            more = "is not a database; " MOVE_AWAY;
         snprintf(ret_message, STORE_MESSAGE_SIZE, "the store %s %s", path, more ? more : why(err));
         store_close(s);
         return err;
@@ -404,7 +418,8 @@ int store_check(struct store *s, char ret_message[STORE_MESSAGE_SIZE])
 {
     int err = pragma_is(s, "PRAGMA integrity_check(1)", "ok");
     if (err)
-        snprintf(ret_message, STORE_MESSAGE_SIZE, "the store %s %s", sqlite3_db_filename(s->db, "main"), why(err));
+        snprintf(ret_message, STORE_MESSAGE_SIZE, "the store %s %s", sqlite3_db_filename(s->db, "main"),
+                 why(err));
     return err;
 }
 
@@ -452,7 +467,8 @@ int store_meta_get_int(struct store *s, const char *key, int64_t *ret)
     return err;
 }
 
-static const char meta_put[] = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value";
+static const char meta_put[] =
+    "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value";
 
 int store_meta_put(struct store *s, const char *key, struct span value)
 {
@@ -485,8 +501,11 @@ int store_kad_put(struct store *s, struct span key, struct span value)
 {
     assert(key.size <= STORE_KAD_KEY_MAX);
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, value.size ? "INSERT INTO kad VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-                                               : "DELETE FROM kad WHERE key = ?", &st);
+    int err = sql_prepare_cached(
+        s,
+        value.size ? "INSERT INTO kad VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+                   : "DELETE FROM kad WHERE key = ?",
+        &st);
     if (err)
         return err;
     sql_bind_span(st, 1, key);

@@ -31,7 +31,8 @@
 struct sql_part {
     const char *name;
     const char *create; /* CREATE TABLE / INDEX statements, run once in an empty database; may be "" */
-    /* Reads what is kept in memory beside the database; after opening and after every rollback. May be NULL. */
+    /* Reads what is kept in memory beside the database; after opening and after every rollback. May be NULL.
+     */
     int (*reload)(struct store *s);
     /* Writes it back, at the end of every transaction that wrote. May be NULL. */
     int (*flush)(struct store *s);
@@ -64,7 +65,8 @@ int sql_prepare_cached(struct store *s, const char *text, sqlite3_stmt **ret);
 
 void sql_bind_int(sqlite3_stmt *st, int index, int64_t v);
 void sql_bind_u64(sqlite3_stmt *st, int index, uint64_t v);        /* at most INT64_MAX (asserted) */
-void sql_bind_span(sqlite3_stmt *st, int index, struct span bytes); /* a blob; borrowed until sql_done / sql_write */
+void sql_bind_span(sqlite3_stmt *st, int index,
+                   struct span bytes); /* a blob; borrowed until sql_done / sql_write */
 void sql_bind_text(sqlite3_stmt *st, int index, const char *text);  /* likewise */
 void sql_bind_null(sqlite3_stmt *st, int index);
 
@@ -78,7 +80,8 @@ int64_t sql_changes(struct store *s);             /* rows changed by the last wr
 int64_t sql_column_int(sqlite3_stmt *st, int column);
 uint64_t sql_column_u64(sqlite3_stmt *st, int column);
 struct span sql_column_span(sqlite3_stmt *st, int column);                 /* borrowed until the next step */
-int sql_column_fixed(sqlite3_stmt *st, int column, void *ret, size_t size); /* CAM_EFORMAT unless exactly that long */
+int sql_column_fixed(sqlite3_stmt *st, int column, void *ret,
+                     size_t size); /* CAM_EFORMAT unless exactly that long */
 bool sql_column_is_null(sqlite3_stmt *st, int column);
 
 #endif

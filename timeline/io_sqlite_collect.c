@@ -40,9 +40,11 @@ static bool keeps_body(const struct post_header *h)
     return kind && kind->keeps_body;
 }
 
-/* Walks a feed upwards from where the collector left it, removes what the rule says, and stops at the first body
- * that stays: ids rise with seq, so ours is the first that is not yet due. *budget counts down with the rows. */
-static int collect_feed(struct store *s, uint32_t key, const struct rule *rule, uint32_t *budget, uint32_t *ret_removed)
+/* Walks a feed upwards from where the collector left it, removes what the rule says, and stops at the first
+ * body that stays: ids rise with seq, so ours is the first that is not yet due. *budget counts down with the
+ * rows. */
+static int collect_feed(struct store *s, uint32_t key, const struct rule *rule, uint32_t *budget,
+                        uint32_t *ret_removed)
 {
     struct sql_feed feed, *cached;
     sqlite3_stmt *st;
@@ -55,8 +57,10 @@ static int collect_feed(struct store *s, uint32_t key, const struct rule *rule, 
         struct victim v;
         if (rule->all && s->posts->body_bytes <= rule->bytes_max)
             break;
-        err = sql_prepare_cached(s, "SELECT key, state, length(body), header FROM post WHERE key BETWEEN ? AND ?"
-                                    " ORDER BY key LIMIT 1", &st);
+        err = sql_prepare_cached(s,
+                                 "SELECT key, state, length(body), header FROM post WHERE key BETWEEN ? AND ?"
+                                 " ORDER BY key LIMIT 1",
+                                 &st);
         if (err)
             return err;
         sql_bind_int(st, 1, sql_post_key(key, seq + 1));
@@ -182,7 +186,8 @@ int store_collect_expired(struct store *s, struct now now, uint32_t lifespan_s, 
 }
 
 /* Every body of a kind of feeds, until it is few enough. */
-static int collect_feeds(struct store *s, const struct rule *rule, bool hidden_only, uint32_t *budget, uint32_t *ret_removed)
+static int collect_feeds(struct store *s, const struct rule *rule, bool hidden_only, uint32_t *budget,
+                         uint32_t *ret_removed)
 {
     uint32_t key = 0;
     while (*budget > 0 && s->posts->body_bytes > rule->bytes_max) {
@@ -201,9 +206,12 @@ static int collect_lines(struct store *s, uint64_t bytes_max, uint32_t *budget, 
 {
     while (*budget > 0 && s->posts->body_bytes > bytes_max) {
         sqlite3_stmt *st;
-        int err = sql_prepare_cached(s, "SELECT l.id, l.post FROM line l CROSS JOIN feed f ON f.key = l.post >> 40"
-                                        " CROSS JOIN author a ON a.key = f.author WHERE l.id >= ? AND a.role < ?"
-                                        " ORDER BY l.id, l.tie, l.post LIMIT 1", &st);
+        int err = sql_prepare_cached(
+            s,
+            "SELECT l.id, l.post FROM line l CROSS JOIN feed f ON f.key = l.post >> 40"
+            " CROSS JOIN author a ON a.key = f.author WHERE l.id >= ? AND a.role < ?"
+            " ORDER BY l.id, l.tie, l.post LIMIT 1",
+            &st);
         if (err)
             return err;
         sql_bind_u64(st, 1, s->posts->oldest_id);
@@ -226,7 +234,8 @@ static int collect_lines(struct store *s, uint64_t bytes_max, uint32_t *budget, 
     return 0;
 }
 
-int store_collect_bytes(struct store *s, uint64_t bytes_max, uint32_t max_posts, uint32_t *ret_removed, bool *ret_more)
+int store_collect_bytes(struct store *s, uint64_t bytes_max, uint32_t max_posts, uint32_t *ret_removed,
+                        bool *ret_more)
 {
     struct rule rule = { .all = true, .bytes_max = bytes_max };
     uint32_t removed = 0, budget = max_posts;

@@ -56,7 +56,9 @@ static int flush(struct store *s)
 
 static void clear(struct store *s) { free(s->posts); }
 
-const struct sql_part sql_part_posts = { .name = "posts", .create = create, .reload = reload, .flush = flush, .clear = clear };
+const struct sql_part sql_part_posts = {
+    .name = "posts", .create = create, .reload = reload, .flush = flush, .clear = clear
+};
 
 int sql_feed(struct store *s, uint32_t key, struct sql_feed **ret)
 {
@@ -75,8 +77,10 @@ int sql_feed(struct store *s, uint32_t key, struct sql_feed **ret)
     if (got != 1)
         return got ? got : CAM_ENOENT;
     uint8_t pk[KEY_SIZE];
-    struct sql_feed feed = { .key = key, .author = (uint32_t)sql_column_int(st, 0),
-                             .role = (enum store_role)sql_column_int(st, 1), .collected_seq = sql_column_u64(st, 3) };
+    struct sql_feed feed = { .key = key,
+                             .author = (uint32_t)sql_column_int(st, 0),
+                             .role = (enum store_role)sql_column_int(st, 1),
+                             .collected_seq = sql_column_u64(st, 3) };
     err = sql_column_fixed(st, 2, pk, sizeof pk);
     sql_done(st);
     if (err)
@@ -105,7 +109,8 @@ int sql_feed_collected(struct store *s, struct sql_feed *feed, uint64_t seq)
 
 /* Authors */
 
-static int author_find(struct store *s, const uint8_t pk[KEY_SIZE], uint32_t *ret_author, enum store_role *ret_role)
+static int author_find(struct store *s, const uint8_t pk[KEY_SIZE], uint32_t *ret_author,
+                       enum store_role *ret_role)
 {
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, "SELECT key, role FROM author WHERE pk = ?", &st);
@@ -178,13 +183,17 @@ static int move_line(struct store *s, const struct sql_feed *feed, int64_t key, 
 }
 
 /* The next posts of a moving author above `from`, at most max_posts. *ret_done: no more. */
-static int move_some(struct store *s, uint32_t author, int64_t from, uint32_t max_posts, int64_t *ret_to, bool *ret_done)
+static int move_some(struct store *s, uint32_t author, int64_t from, uint32_t max_posts, int64_t *ret_to,
+                     bool *ret_done)
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT p.key, p.header FROM feed f INDEXED BY feed_author CROSS JOIN post p"
-                                    " ON p.key BETWEEN max(f.key << 40, ?2 + 1) AND (f.key << 40) + 1099511627775"
-                                    " WHERE f.author = ?1 AND f.key >= ?2 >> 40 AND p.shown AND p.state = 0"
-                                    " ORDER BY f.key, p.key LIMIT ?3", &st);
+    int err = sql_prepare_cached(
+        s,
+        "SELECT p.key, p.header FROM feed f INDEXED BY feed_author CROSS JOIN post p"
+        " ON p.key BETWEEN max(f.key << 40, ?2 + 1) AND (f.key << 40) + 1099511627775"
+        " WHERE f.author = ?1 AND f.key >= ?2 >> 40 AND p.shown AND p.state = 0"
+        " ORDER BY f.key, p.key LIMIT ?3",
+        &st);
     if (err)
         return err;
     sql_bind_u64(st, 1, author);
@@ -296,7 +305,8 @@ static int state_decode(struct span state, struct feed *ret)
     if (ret->known_seq > 0) {
         struct post_header h;
         bytes_copy(&in, ret->known_header, POST_HEADER_SIZE);
-        if (in.err || post_header_decode(span(ret->known_header, POST_HEADER_SIZE), &h) || h.seq != ret->known_seq)
+        if (in.err || post_header_decode(span(ret->known_header, POST_HEADER_SIZE), &h) ||
+            h.seq != ret->known_seq)
             return CAM_EFORMAT;
         ret->known_id = h.id;
         post_hash(ret->known_header, ret->known_hash);
@@ -319,7 +329,8 @@ static int state_decode(struct span state, struct feed *ret)
 /* A row of SELECT f.key, a.pk, f.device, f.state. */
 static int feed_row(sqlite3_stmt *st, struct feed *ret)
 {
-    struct feed feed = { .store_key = (uint32_t)sql_column_int(st, 0), .device = (uint16_t)sql_column_int(st, 2) };
+    struct feed feed = { .store_key = (uint32_t)sql_column_int(st, 0),
+                         .device = (uint16_t)sql_column_int(st, 2) };
     int err = sql_column_fixed(st, 1, feed.author, KEY_SIZE);
     if (!err)
         err = state_decode(sql_column_span(st, 3), &feed);
@@ -331,8 +342,11 @@ static int feed_row(sqlite3_stmt *st, struct feed *ret)
 int store_feed_load(struct store *s, const uint8_t author[KEY_SIZE], uint16_t device, struct feed *ret_feed)
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT f.key, a.pk, f.device, f.state FROM author a JOIN feed f ON f.author = a.key"
-                                    " WHERE a.pk = ? AND f.device = ?", &st);
+    int err = sql_prepare_cached(
+        s,
+        "SELECT f.key, a.pk, f.device, f.state FROM author a JOIN feed f ON f.author = a.key"
+        " WHERE a.pk = ? AND f.device = ?",
+        &st);
     if (err)
         return err;
     sql_bind_span(st, 1, span(author, KEY_SIZE));
@@ -350,7 +364,8 @@ static int feed_insert(struct store *s, struct feed *feed, struct span state)
     sqlite3_stmt *st;
     int err = sql_author(s, feed->author, true, &author);
     if (!err)
-        err = sql_prepare_cached(s, "INSERT INTO feed (author, device, collected_seq, state) VALUES (?, ?, 0, ?)", &st);
+        err = sql_prepare_cached(
+            s, "INSERT INTO feed (author, device, collected_seq, state) VALUES (?, ?, 0, ?)", &st);
     if (err)
         return err;
     sql_bind_u64(st, 1, author);
@@ -381,7 +396,8 @@ int store_feed_save(struct store *s, struct feed *feed)
     return err ? err : sql_changes(s) == 1 ? 0 : CAM_ENOENT;
 }
 
-int store_feed_each(struct store *s, const uint8_t *author, int (*each)(void *ctx, const struct feed *feed), void *ctx)
+int store_feed_each(struct store *s, const uint8_t *author, int (*each)(void *ctx, const struct feed *feed),
+                    void *ctx)
 {
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, author ? "SELECT f.key, a.pk, f.device, f.state FROM author a JOIN feed f"
@@ -427,7 +443,8 @@ int store_post_count(struct store *s, const uint8_t author[KEY_SIZE], uint64_t *
 static int fork_other(struct store *s, const struct feed *feed, uint64_t seq, uint8_t ret[POST_HEADER_SIZE])
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT header FROM post WHERE key BETWEEN ?1 AND ?1 + 1 ORDER BY key LIMIT 1", &st);
+    int err = sql_prepare_cached(
+        s, "SELECT header FROM post WHERE key BETWEEN ?1 AND ?1 + 1 ORDER BY key LIMIT 1", &st);
     if (err)
         return err;
     sql_bind_int(st, 1, sql_post_key(feed->store_key, seq));
@@ -438,7 +455,8 @@ static int fork_other(struct store *s, const struct feed *feed, uint64_t seq, ui
     return got == 1 ? err : got == 0 ? CAM_ENOENT : got;
 }
 
-int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struct span header, struct span other)
+int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struct span header,
+                   struct span other)
 {
     assert(feed->store_key && header.size == POST_HEADER_SIZE);
     uint8_t held[POST_HEADER_SIZE];

@@ -96,7 +96,8 @@ int sql_line_add(struct store *s, const struct sql_feed *feed, int64_t key, uint
 static int line_read(struct store *s, uint32_t tie, int64_t key, uint64_t id)
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "UPDATE line SET unread = 0 WHERE id = ? AND tie = ? AND post = ? AND unread = 1", &st);
+    int err = sql_prepare_cached(
+        s, "UPDATE line SET unread = 0 WHERE id = ? AND tie = ? AND post = ? AND unread = 1", &st);
     if (err)
         return err;
     sql_bind_u64(st, 1, id);
@@ -193,8 +194,8 @@ int sql_body_remove(struct store *s, const struct sql_feed *feed, int64_t key, c
 
 /* Writing posts */
 
-int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item, uint64_t received_ms,
-                   const uint8_t *via)
+int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
+                   uint64_t received_ms, const uint8_t *via)
 {
     assert(feed->store_key && item->header.size == POST_HEADER_SIZE);
     int64_t key = sql_post_key(feed->store_key, item->h.seq);
@@ -237,7 +238,8 @@ int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *
     sql_bind_int(st, 1, key);
     int got = sql_step(s, st);
     /* Another header at this seq is a fork's: its body belongs to it, not to the one held. */
-    bool lacking = got == 1 && sql_column_int(st, 0) == POST_MISSING && span_equal(sql_column_span(st, 1), item->header);
+    bool lacking = got == 1 && sql_column_int(st, 0) == POST_MISSING &&
+                   span_equal(sql_column_span(st, 1), item->header);
     sql_done(st);
     if (got != 1)
         return got ? got : CAM_ENOENT;
@@ -363,7 +365,8 @@ static int seq_of_id(struct store *s, const struct feed *feed, uint64_t id, uint
         sqlite3_stmt *st;
         struct post_header h;
         uint64_t middle = lo + (hi - lo) / 2;
-        int err = sql_prepare_cached(s, "SELECT header FROM post WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", &st);
+        int err = sql_prepare_cached(
+            s, "SELECT header FROM post WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", &st);
         if (err)
             return err;
         sql_bind_int(st, 1, sql_post_key(feed->store_key, lo));
@@ -405,13 +408,17 @@ struct place { /* between two lines */
 };
 
 /* Lines below `before` whose id is at least down_to. *given counts up to limit. */
-static int stretch_read(struct store *s, struct place before, uint64_t down_to, bool unread_only, uint32_t limit,
-                        uint32_t *given, int (*each)(void *ctx, const struct store_post *post), void *ctx)
+static int stretch_read(struct store *s, struct place before, uint64_t down_to, bool unread_only,
+                        uint32_t limit, uint32_t *given,
+                        int (*each)(void *ctx, const struct store_post *post), void *ctx)
 {
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT " POST_COLUMNS ", l.unread FROM line l CROSS JOIN post p ON p.key = l.post"
-                                    POST_JOINS " WHERE (l.id, l.tie) < (?, ?) AND l.id >= ? AND l.unread >= ?"
-                                    " ORDER BY l.id DESC, l.tie DESC, l.post DESC", &st);
+    int err = sql_prepare_cached(s,
+                                 "SELECT " POST_COLUMNS
+                                 ", l.unread FROM line l CROSS JOIN post p ON p.key = l.post" POST_JOINS
+                                 " WHERE (l.id, l.tie) < (?, ?) AND l.id >= ? AND l.unread >= ?"
+                                 " ORDER BY l.id DESC, l.tie DESC, l.post DESC",
+                                 &st);
     if (err)
         return err;
     sql_bind_u64(st, 1, before.id);

@@ -2,18 +2,16 @@
  *
  *   author  every key that wrote or relayed something, as a small integer; its role
  *   feed    one (author, device): the state of feed.h as a blob; how far the collector went through it
- *   post    key = feed << 40 | seq, so one tree holds every feed in order, a run is a range of it, and new posts
- *           go to the end of their feed's part. The header is stored as it was signed.
- *   line    the timeline: a row for each shown post with a body, of authors that are followed or us, in the
- *           order it is read: id, first bits of the author's key, post
- *   unread  how many unread lines there are in each stretch of some 19 hours. An index of them would cost as much
- *           as `line` itself: catching up on many authors touches another page of it with every post.
- *   due     when bodies with a lifespan of their author's expire
- *   fork    proofs of authors who contradicted themselves
+ *   post    key = feed << 40 | seq, so one tree holds every feed in order, a run is a range of it, and new
+ * posts go to the end of their feed's part. The header is stored as it was signed. line    the timeline: a
+ * row for each shown post with a body, of authors that are followed or us, in the order it is read: id, first
+ * bits of the author's key, post unread  how many unread lines there are in each stretch of some 19 hours. An
+ * index of them would cost as much as `line` itself: catching up on many authors touches another page of it
+ * with every post. due     when bodies with a lifespan of their author's expire fork    proofs of authors who
+ * contradicted themselves
  *
  * Invariants: a line's post is held, shown and listed (its author's role is not hidden), or its author is
- * being moved (role_slice); the counts in memory equal what the tables say, in the tables once committed.
- */
+ * being moved (role_slice); the counts in memory equal what the tables say once committed. */
 #ifndef TIMELINE_IO_SQLITE_POSTS_H
 #define TIMELINE_IO_SQLITE_POSTS_H
 #include <assert.h>
@@ -33,7 +31,7 @@ struct sql_feed { /* what writing and reading posts needs of their feed */
 };
 
 #define SQL_FEEDS_CACHED 256
-#define SQL_STRETCH_BITS 48                               /* of an id: 2^26 ms and what lies below a millisecond */
+#define SQL_STRETCH_BITS 48 /* of an id: 2^26 ms and what lies below a millisecond */
 #define SQL_STRETCHES (1 << (63 - SQL_STRETCH_BITS))
 #define SQL_STRETCHES_CHANGED_MAX 64                      /* in one turn; with more, all are written */
 
@@ -48,7 +46,10 @@ struct sql_posts {
     uint32_t collect_feed;   /* where collecting by age goes on; 0 = at the first */
 };
 
-static inline int64_t sql_post_key(uint32_t feed, uint64_t seq) { return (int64_t)((uint64_t)feed << SQL_SEQ_BITS | seq); }
+static inline int64_t sql_post_key(uint32_t feed, uint64_t seq)
+{
+    return (int64_t)((uint64_t)feed << SQL_SEQ_BITS | seq);
+}
 static inline uint32_t sql_key_feed(int64_t key) { return (uint32_t)((uint64_t)key >> SQL_SEQ_BITS); }
 static inline uint64_t sql_key_seq(int64_t key) { return (uint64_t)key & POST_SEQ_MAX; }
 

@@ -77,7 +77,8 @@ int message_get_uint(struct ben dict, const char *key, uint64_t min, uint64_t ma
 int message_get_feed(struct ben dict, uint8_t ret_author[KEY_SIZE], uint16_t *ret_device)
 {
     uint64_t device;
-    if (ben_get_fixed(dict, "a", ret_author, KEY_SIZE) || message_get_uint(dict, "d", 0, SNOWFLAKE_DEVICE_MAX, &device))
+    if (ben_get_fixed(dict, "a", ret_author, KEY_SIZE) ||
+        message_get_uint(dict, "d", 0, SNOWFLAKE_DEVICE_MAX, &device))
         return CAM_EFORMAT;
     *ret_device = (uint16_t)device;
     return 0;
@@ -122,7 +123,8 @@ static void put_record(struct bytes_out *out, const uint8_t *pk, const struct sp
     ben_put_end(out);
 }
 
-static int get_record(struct ben r, uint8_t *ret_pk, int64_t *ret_seq, uint8_t *ret_sig, struct span *ret_v, size_t v_max)
+static int get_record(struct ben r, uint8_t *ret_pk, int64_t *ret_seq, uint8_t *ret_sig, struct span *ret_v,
+                      size_t v_max)
 {
     struct ben v;
     if (ben_get_fixed(r, "k", ret_pk, KEY_SIZE) || ben_get_int(r, "seq", ret_seq) || *ret_seq < 0 ||
@@ -150,7 +152,8 @@ static int hello_decode(struct ben dict, struct message *ret)
     struct kad_item *r = &ret->hello.record;
     struct ben record;
     r->is_mutable = true;
-    if (ben_get_dict(dict, "r", &record) || ben_get_str(record, "salt", &r->salt) || r->salt.size > KAD_SALT_MAX)
+    if (ben_get_dict(dict, "r", &record) || ben_get_str(record, "salt", &r->salt) ||
+        r->salt.size > KAD_SALT_MAX)
         return CAM_EFORMAT;
     if (get_record(record, r->pk, &r->seq, r->sig, &r->v, KAD_VALUE_MAX) || r->v.data[0] != 'd')
         return CAM_EFORMAT;
@@ -175,8 +178,8 @@ static int follow_decode(struct ben dict, struct message *ret)
     struct kad_entry *e = &ret->follow.entry;
     struct ben record;
     e->age_s = e->since_s = 0;
-    if (ben_get_dict(dict, "e", &record) || get_record(record, e->pk, &e->seq, e->sig, &e->v, KAD_SET_VALUE_MAX) ||
-        e->v.data[0] != 'd')
+    if (ben_get_dict(dict, "e", &record) ||
+        get_record(record, e->pk, &e->seq, e->sig, &e->v, KAD_SET_VALUE_MAX) || e->v.data[0] != 'd')
         return CAM_EFORMAT;
     return 0;
 }
@@ -232,7 +235,8 @@ static int ack_decode(struct ben dict, struct message *ret)
 {
     struct message_ack *a = &ret->ack;
     uint64_t below;
-    if (message_get_feed(dict, a->author, &a->device) || message_get_uint(dict, "s", 1, POST_SEQ_MAX, &a->seq) ||
+    if (message_get_feed(dict, a->author, &a->device) ||
+        message_get_uint(dict, "s", 1, POST_SEQ_MAX, &a->seq) ||
         message_get_uint(dict, "f", 1, a->seq, &a->from) || ben_get_fixed(dict, "h", a->hash, HASH_SIZE) ||
         message_get_uint(dict, "n", 0, UINT32_MAX, &below))
         return CAM_EFORMAT;
@@ -260,7 +264,8 @@ static int want_decode(struct ben dict, struct message *ret)
 {
     struct message_want *w = &ret->want;
     uint64_t bytes_max;
-    if (message_get_feed(dict, w->author, &w->device) || message_get_uint(dict, "f", 1, POST_SEQ_MAX, &w->from) ||
+    if (message_get_feed(dict, w->author, &w->device) ||
+        message_get_uint(dict, "f", 1, POST_SEQ_MAX, &w->from) ||
         message_get_uint(dict, "t", 0, POST_SEQ_MAX, &w->to) || (w->to != 0 && w->to < w->from) ||
         message_get_uint(dict, "n", 0, UINT32_MAX, &bytes_max))
         return CAM_EFORMAT;

@@ -161,17 +161,20 @@ struct message_have_writer {
     bool ask;
 };
 void message_have_begin(struct message_have_writer *w, struct bytes_out *out, bool ask);
-int message_have_add(struct message_have_writer *w, const struct message_feed *feed); /* CAM_EFULL: send, begin anew */
+int message_have_add(struct message_have_writer *w,
+                     const struct message_feed *feed); /* CAM_EFULL: send, begin anew */
 void message_have_end(struct message_have_writer *w);
 
 struct message_batch_writer {
     struct bytes_out *out;
     size_t start, n_posts, bytes_max; /* bytes_max: of the whole message, at most LINK_MESSAGE_MAX */
 };
-void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out, const uint8_t author[KEY_SIZE],
-                         uint16_t device, uint64_t floor_seq, size_t bytes_max);
+void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out,
+                         const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
+                         size_t bytes_max);
 /* CAM_EFULL when it does not fit any more: end this one and begin another. `body` is used for POST_HELD. */
-int message_batch_add(struct message_batch_writer *w, struct span header, struct span body, enum post_state state);
+int message_batch_add(struct message_batch_writer *w, struct span header, struct span body,
+                      enum post_state state);
 /* A deleted post with the delete that proves it. */
 int message_batch_add_deleted(struct message_batch_writer *w, struct span header, struct span proof_header,
                               struct span proof_body);

@@ -30,9 +30,8 @@ static bool next_str(struct ben_iter *it, struct span *ret)
 
 /* HAVE
  *
- *     f  list     of feeds, at most MESSAGE_HAVE_MAX: [author (32 bytes), device, floor, header (188 bytes or empty)]
- *     m  "have"
- *     q  1        answer with what you have of them; left out otherwise
+ *     f  list     of feeds, at most MESSAGE_HAVE_MAX: [author (32 bytes), device, floor, header (188 bytes or
+ * empty)] m  "have" q  1        answer with what you have of them; left out otherwise
  */
 static int feed_decode(struct ben v, struct message_feed *ret)
 {
@@ -42,15 +41,17 @@ static int feed_decode(struct ben v, struct message_feed *ret)
     if (ben_type(v) != BEN_LIST)
         return CAM_EFORMAT;
     struct ben_iter it = ben_iter(v);
-    if (!next_str(&it, &author) || author.size != KEY_SIZE || !next_uint(&it, SNOWFLAKE_DEVICE_MAX, &device) ||
-        !next_uint(&it, POST_SEQ_MAX, &feed.floor_seq) || !next_str(&it, &feed.header))
+    if (!next_str(&it, &author) || author.size != KEY_SIZE ||
+        !next_uint(&it, SNOWFLAKE_DEVICE_MAX, &device) || !next_uint(&it, POST_SEQ_MAX, &feed.floor_seq) ||
+        !next_str(&it, &feed.header))
         return CAM_EFORMAT;
     memcpy(feed.author, author.data, KEY_SIZE);
     feed.device = (uint16_t)device;
     if (feed.header.size != 0) {
         /* A header of another feed than it is listed under would be read as news about the wrong one. */
         struct post_header h;
-        if (post_header_decode(feed.header, &h) || memcmp(h.author, feed.author, KEY_SIZE) != 0 || h.device != device)
+        if (post_header_decode(feed.header, &h) || memcmp(h.author, feed.author, KEY_SIZE) != 0 ||
+            h.device != device)
             return CAM_EFORMAT;
     }
     *ret = feed;
@@ -174,7 +175,8 @@ static int item_decode(struct ben v, struct message_item *ret)
         if (item.state == POST_DELETED && ben_next(&it, NULL, &proof)) {
             struct ben_iter in = ben_iter(proof);
             if (!next_str(&in, &item.proof_header) || item.proof_header.size != POST_HEADER_SIZE ||
-                !next_str(&in, &item.proof_body) || item.proof_body.size < 1 || item.proof_body.size > POST_BODY_MAX)
+                !next_str(&in, &item.proof_body) || item.proof_body.size < 1 ||
+                item.proof_body.size > POST_BODY_MAX)
                 return CAM_EFORMAT;
         }
     }
@@ -210,7 +212,8 @@ int message_batch_decode(struct ben dict, struct message *ret)
     struct message_batch *b = &ret->batch;
     struct message_item item;
     struct ben v;
-    if (message_get_feed(dict, b->author, &b->device) || message_get_uint(dict, "f", 0, POST_SEQ_MAX, &b->floor_seq) ||
+    if (message_get_feed(dict, b->author, &b->device) ||
+        message_get_uint(dict, "f", 0, POST_SEQ_MAX, &b->floor_seq) ||
         message_get_uint(dict, "t", 0, POST_SEQ_MAX, &b->next_seq) || ben_get_list(dict, "p", &b->posts))
         return CAM_EFORMAT;
     b->n_posts = 0;
@@ -220,7 +223,8 @@ int message_batch_decode(struct ben dict, struct message *ret)
     return 0;
 }
 
-static void batch_open(struct bytes_out *out, const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq)
+static void batch_open(struct bytes_out *out, const uint8_t author[KEY_SIZE], uint16_t device,
+                       uint64_t floor_seq)
 {
     assert(device <= SNOWFLAKE_DEVICE_MAX && floor_seq <= POST_SEQ_MAX);
     ben_put_key(out, "a");
@@ -255,17 +259,20 @@ bool message_item_next(struct ben_iter *it, struct message_item *ret)
     return ben_next(it, NULL, &v) && item_decode(v, ret) == 0;
 }
 
-void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out, const uint8_t author[KEY_SIZE],
-                         uint16_t device, uint64_t floor_seq, size_t bytes_max)
+void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out,
+                         const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
+                         size_t bytes_max)
 {
-    *w = (struct message_batch_writer){ .out = out, .start = out->size,
-                                        .bytes_max = bytes_max < LINK_MESSAGE_MAX ? bytes_max : LINK_MESSAGE_MAX };
+    if (bytes_max > LINK_MESSAGE_MAX)
+        bytes_max = LINK_MESSAGE_MAX;
+    *w = (struct message_batch_writer){ .out = out, .start = out->size, .bytes_max = bytes_max };
     ben_put_dict(out);
     batch_open(out, author, device, floor_seq);
     ben_put_list(out);
 }
 
-int message_batch_add(struct message_batch_writer *w, struct span header, struct span body, enum post_state state)
+int message_batch_add(struct message_batch_writer *w, struct span header, struct span body,
+                      enum post_state state)
 {
     return item_add(w, &(struct message_item){ .header = header, .state = state,
                                                .body = state == POST_HELD ? body : span(NULL, 0) });

@@ -9,7 +9,8 @@
 #include "core/snowflake.h"
 #include "core/text.h"
 
-static_assert(TEXT_POST_MAX + POST_TARGET_SIZE + 32 <= POST_BODY_MAX, "the longest text with a target fits a body");
+static_assert(TEXT_POST_MAX + POST_TARGET_SIZE + 32 <= POST_BODY_MAX,
+              "the longest text with a target fits a body");
 static_assert(POST_SIGNED_SIZE + SIG_SIZE == POST_HEADER_SIZE, "the signature is the rest");
 
 /* kind                word      shown  text   target keeps its body */
@@ -90,7 +91,8 @@ int post_header_decode(struct span bytes, struct post_header *ret)
     if (bytes_end(&in))
         return CAM_EFORMAT;
 
-    if (h.device > SNOWFLAKE_DEVICE_MAX || h.id == 0 || h.id > SNOWFLAKE_ID_MAX || snowflake_device(h.id) != h.device)
+    if (h.device > SNOWFLAKE_DEVICE_MAX || h.id == 0 || h.id > SNOWFLAKE_ID_MAX ||
+        snowflake_device(h.id) != h.device)
         return CAM_EFORMAT;
     if (h.seq < 1 || h.seq > POST_SEQ_MAX || (h.seq == 1) != all_zero(h.prev, HASH_SIZE))
         return CAM_EFORMAT;

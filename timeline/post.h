@@ -27,7 +27,8 @@
 #define POST_SIGNED_PREFIX "camellia post v1"  /* without its terminator */
 #define POST_BODY_MAX 4096                     /* bytes of an encoded body */
 #define POST_TARGET_SIZE 40                    /* a post named in a body: author (32), id (8) */
-#define POST_SEQ_MAX ((UINT64_C(1) << 40) - 1) /* 4,096 posts a millisecond fill it in 8 years without a pause */
+#define POST_SEQ_MAX                                                                                         \
+    ((UINT64_C(1) << 40) - 1) /* 4,096 posts a millisecond fill it in 8 years without a pause */
 
 enum {
     POST_KIND_POST = 0,

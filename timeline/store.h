@@ -86,11 +86,13 @@ int store_feed_load(struct store *s, const uint8_t author[KEY_SIZE], uint16_t de
  * loaded again. */
 int store_feed_save(struct store *s, struct feed *feed);
 /* All feeds of one author (author may be NULL: of everybody), in no order that matters. */
-int store_feed_each(struct store *s, const uint8_t *author, int (*each)(void *ctx, const struct feed *feed), void *ctx);
+int store_feed_each(struct store *s, const uint8_t *author, int (*each)(void *ctx, const struct feed *feed),
+                    void *ctx);
 /* A proof that an author contradicted itself: two signed headers of one seq (or a header, and another that
  * does not hash to what the next one says). Kept up to STORE_FORKS_MAX for a feed, then ignored. `other`
  * empty: it is the one held at that seq, or, where none is, the one above it. */
-int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struct span header, struct span other);
+int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struct span header,
+                   struct span other);
 int store_fork_each(struct store *s, const struct feed *feed,
                     int (*each)(void *ctx, uint64_t seq, struct span header, struct span other), void *ctx);
 
@@ -110,17 +112,17 @@ struct store_post {
 
 /* Stores an item that feed_check_run called new. `feed` was saved at least once (store_key). `via`: who
  * relayed it, NULL when it came from its author. CAM_EDUP when it is there already. */
-int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item, uint64_t received_ms,
-                   const uint8_t *via);
+int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
+                   uint64_t received_ms, const uint8_t *via);
 /* The body of a post stored as POST_MISSING has come, or is known to be expired or deleted (item->state, as
- * feed_check_run left it). Lowers feed->bodies_missing; save the feed afterwards. *ret_filled: it was lacking.
- * CAM_ENOENT when that post is not held. */
+ * feed_check_run left it). Lowers feed->bodies_missing; save the feed afterwards. *ret_filled: it was
+ * lacking. CAM_ENOENT when that post is not held. */
 int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *item, bool *ret_filled);
 /* The newest stretch of posts whose bodies are missing; CAM_ENOENT when none is. */
 int store_post_missing(struct store *s, const struct feed *feed, uint64_t *ret_from, uint64_t *ret_to);
 
-/* Posts of a feed, newest first, from seq `to` down to `from`: what a WANT is answered from. Not held ones are
- * stepped over. */
+/* Posts of a feed, newest first, from seq `to` down to `from`: what a WANT is answered from. Not held ones
+ * are stepped over. */
 int store_post_run(struct store *s, const struct feed *feed, uint64_t from, uint64_t to,
                    int (*each)(void *ctx, const struct store_post *post), void *ctx);
 /* The hash of a held header: feed_rules.hash_at (ctx is the store). */
@@ -155,7 +157,8 @@ int store_mark_read(struct store *s, const struct store_post *post); /* fine whe
 int store_collect_expired(struct store *s, struct now now, uint32_t lifespan_s, uint32_t max_posts,
                           uint32_t *ret_removed, bool *ret_more);
 /* Others' bodies, oldest first (those of hidden authors before all), until they take at most bytes_max. */
-int store_collect_bytes(struct store *s, uint64_t bytes_max, uint32_t max_posts, uint32_t *ret_removed, bool *ret_more);
+int store_collect_bytes(struct store *s, uint64_t bytes_max, uint32_t max_posts, uint32_t *ret_removed,
+                        bool *ret_more);
 uint64_t store_body_bytes(const struct store *s); /* of others' bodies that are held */
 
 /* ---- people: who is known, followed, following; the outbox; own records (io_sqlite_people.c) ----------- */
@@ -185,8 +188,8 @@ struct store_person { /* what somebody says of themselves, as last seen */
 int store_person_get(struct store *s, const uint8_t pk[KEY_SIZE], struct store_person *ret);
 int store_person_put(struct store *s, const struct store_person *p);
 /* Everybody of that name or whose tag matters, for `name#tag` without a network. */
-int store_person_named(struct store *s, const char *name, int (*each)(void *ctx, const struct store_person *p),
-                       void *ctx);
+int store_person_named(struct store *s, const char *name,
+                       int (*each)(void *ctx, const struct store_person *p), void *ctx);
 
 struct store_peer { /* a machine of somebody */
     uint8_t pk[KEY_SIZE];
@@ -196,12 +199,13 @@ struct store_peer { /* a machine of somebody */
     struct link_dest dest;
 };
 int store_peer_put(struct store *s, const struct store_peer *p);
-int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE], int (*each)(void *ctx, const struct store_peer *p),
-                    void *ctx);
+int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE],
+                    int (*each)(void *ctx, const struct store_peer *p), void *ctx);
 
 /* Pins: the key that a name first stood for here. */
 int store_pin_get(struct store *s, const char *name, uint8_t ret_pk[KEY_SIZE]);
-int store_pin_put(struct store *s, const char *name, const uint8_t pk[KEY_SIZE], uint64_t at_ms); /* CAM_EDUP */
+int store_pin_put(struct store *s, const char *name, const uint8_t pk[KEY_SIZE],
+                  uint64_t at_ms); /* CAM_EDUP */
 int store_pin_of(struct store *s, const uint8_t pk[KEY_SIZE], char ret_name[NAME_SIZE]);
 
 struct store_follow { /* somebody we follow */
@@ -236,12 +240,14 @@ int store_edge_put(struct store *s, const struct store_edge *e);
 int store_edge_remove(struct store *s, const uint8_t from[KEY_SIZE], const uint8_t to[KEY_SIZE]);
 /* Keeps the `keep` edges to `to` that were refreshed last. */
 int store_edge_trim(struct store *s, const uint8_t to[KEY_SIZE], uint32_t keep);
-/* Forgets that `from` follows anybody, where no entry with an address says so: before its pages are read anew. */
+/* Forgets that `from` follows anybody, where no entry with an address says so: before its pages are read
+ * anew. */
 int store_edge_forget_from(struct store *s, const uint8_t from[KEY_SIZE]);
 /* The followers of `to` with an address, most recently refreshed first. */
 int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
                   int (*each)(void *ctx, const struct store_edge *e), void *ctx);
-int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e), void *ctx);
+int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e),
+                    void *ctx);
 /* What somebody called themselves in a follow entry; CAM_ENOENT. */
 int store_edge_name(struct store *s, const uint8_t from[KEY_SIZE], char ret_name[NAME_SIZE]);
 int store_edge_count(struct store *s, uint64_t *ret_count);

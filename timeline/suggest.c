@@ -9,7 +9,8 @@
 
 #define NAMED_MAX 2 /* names spelled out in a reason; the others are counted */
 
-/* Edges are sorted as pairs (a, b), so everybody's neighbours lie together and repeats are beside each other. */
+/* Edges are sorted as pairs (a, b), so everybody's neighbours lie together and repeats are beside each other.
+ */
 struct pair {
     const uint8_t *a, *b;
 };
@@ -99,7 +100,8 @@ static void name_of(const struct suggest_input *in, const uint8_t *pk, char ret[
 }
 
 /* "followed by bob", "... bob and carol", "... bob, carol and 3 more you follow"; then "; follows you". */
-static void write_reason(const struct suggest_input *in, const struct link *links, size_t n, struct suggest_row *row)
+static void write_reason(const struct suggest_input *in, const struct link *links, size_t n,
+                         struct suggest_row *row)
 {
     char first[NAME_SIZE] = "", second[NAME_SIZE] = "";
     const char *you = row->follows_you ? (n ? "; follows you" : "follows you") : "";
@@ -114,8 +116,8 @@ static void write_reason(const struct suggest_input *in, const struct link *link
     else if (n == NAMED_MAX)
         snprintf(row->reason, sizeof row->reason, "followed by %s and %s%s", first, second, you);
     else
-        snprintf(row->reason, sizeof row->reason, "followed by %s, %s and %u more you follow%s", first, second,
-                 (unsigned)(n - NAMED_MAX), you);
+        snprintf(row->reason, sizeof row->reason, "followed by %s, %s and %u more you follow%s", first,
+                 second, (unsigned)(n - NAMED_MAX), you);
 }
 
 /* Scoring */
@@ -151,8 +153,8 @@ static void keep_best(struct suggest_row *rows, size_t max, size_t *n, const str
 }
 
 /* Every (candidate, z) with self -> z -> candidate, and (candidate, NULL) for those who follow you. */
-static size_t collect_links(const struct suggest_input *in, const struct pairs *follows, const struct pairs *linked,
-                            struct link *ret)
+static size_t collect_links(const struct suggest_input *in, const struct pairs *follows,
+                            const struct pairs *linked, struct link *ret)
 {
     size_t n = 0, n_followed, n_known;
     const struct pair *followed = pairs_of(follows, in->self, &n_followed);
@@ -174,9 +176,10 @@ static size_t collect_links(const struct suggest_input *in, const struct pairs *
 int suggest_people(const struct suggest_input *in, struct suggest_row *ret_rows, size_t max, size_t *ret_n)
 {
     size_t n_edges = in->n_edges < SUGGEST_EDGES_MAX ? in->n_edges : SUGGEST_EDGES_MAX;
-    struct pairs follows = { .at = malloc((n_edges + 1) * sizeof *follows.at) };    /* as given: a follows b */
-    struct pairs linked = { .at = malloc((2 * n_edges + 1) * sizeof *linked.at) };  /* both ways: for degrees */
-    struct link *links = malloc((2 * n_edges + 1) * sizeof *links); /* each edge links at most once as z -> c, once as c -> you */
+    /* follows: a follows b. linked: both ways, for degrees. An edge links at most twice: z -> c and c -> you. */
+    struct pairs follows = { .at = malloc((n_edges + 1) * sizeof *follows.at) };
+    struct pairs linked = { .at = malloc((2 * n_edges + 1) * sizeof *linked.at) };
+    struct link *links = malloc((2 * n_edges + 1) * sizeof *links);
     int err = 0;
     if (!follows.at || !linked.at || !links) {
         err = CAM_ESYS;

@@ -1,6 +1,7 @@
-/* People you may know, from follows already cached (DESIGN section 10 (a)): somebody scores by how many of the
- * people you follow follow them, each counting the less the more people they are linked with (Adamic and Adar,
- * "Friends and neighbors on the Web", 2003): 1 / ln(2 + degree). Whoever follows you scores half as much again.
+/* People you may know, from follows already cached (DESIGN section 10 (a)): somebody scores by how many of
+ * the people you follow follow them, each counting the less the more people they are linked with (Adamic and
+ * Adar, "Friends and neighbors on the Web", 2003): 1 / ln(2 + degree). Whoever follows you scores half as
+ * much again.
  *
  *     struct suggest_input in = { .self = pk, .edges = edges, .n_edges = n, ... };
  *     struct suggest_row rows[10]; size_t n_rows;

@@ -1,12 +1,12 @@
-/* Rows 15 and 17: catching up on a million posts, verified and durable, and a page of the timeline among them.
+/* Rows 15 and 17: catching up on a million posts, verified and durable, and a page among them.
  *
  *   bench_store [POSTS]      the store is a file in a temporary folder
  *
- * Twice: posts of one author; and of a hundred who wrote during the same weeks, one after the other, so that each
- * new post belongs between others in the timeline. That is the worst that a disk can be asked for.
+ * Twice: posts of one author; and of a hundred who wrote during the same weeks, one after the other, so that
+ * each new post belongs between others in the timeline. That is the worst that a disk can be asked for.
  *
- * Only the newest header of each feed is truly signed: the rest are vouched for by their hashes, and nobody looks
- * at their signatures, so making them would only make the preparation last minutes.
+ * Only the newest header of each feed is truly signed: the rest are vouched for by their hashes, and nobody
+ * looks at their signatures, so making them would only make the preparation last minutes.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -44,7 +44,8 @@ static void require(int err, const char *what)
 static size_t body_of(uint64_t author, uint64_t seq, uint8_t ret[160])
 {
     char text[128];
-    int n = snprintf(text, sizeof text, "post %llu by %llu: ", (unsigned long long)seq, (unsigned long long)author);
+    int n = snprintf(text, sizeof text, "post %llu by %llu: ", (unsigned long long)seq,
+                     (unsigned long long)author);
     memset(text + n, 'a', sizeof text - (size_t)n);
     struct bytes_out out = bytes_out(ret, 160);
     post_body_encode(&out, &(struct post_body){ .text = span(text, 100) });
@@ -75,7 +76,7 @@ static void make_feed(size_t author)
     identity_free(id);
 }
 
-/* A BATCH of posts from `top` down, as a peer would send it. Returns its bytes; *ret_next: where the next begins. */
+/* A BATCH of posts from `top` down, as a peer would send it. Returns its bytes; *ret_next: where to go on. */
 static size_t make_page(size_t author, uint64_t top, uint64_t *ret_next)
 {
     struct message_batch_writer w;
@@ -84,8 +85,8 @@ static size_t make_page(size_t author, uint64_t top, uint64_t *ret_next)
     for (; top > 0; top--) {
         uint8_t body[160];
         size_t size = body_of(author, top, body);
-        if (message_batch_add(&w, span(headers[author] + (top - 1) * POST_HEADER_SIZE, POST_HEADER_SIZE), span(body, size),
-                              POST_HELD))
+        if (message_batch_add(&w, span(headers[author] + (top - 1) * POST_HEADER_SIZE, POST_HEADER_SIZE),
+                              span(body, size), POST_HELD))
             break;
     }
     message_batch_end(&w, top);
@@ -118,7 +119,7 @@ static size_t take_page(struct store *s, struct feed *feed, size_t size)
     return n;
 }
 
-/* What cannot be left out: hashing headers and bodies, and the same bytes written and synced in the same groups. */
+/* What cannot be left out: hashing headers and bodies, the same bytes written and synced in like groups. */
 static size_t floor_page(int fd, size_t size)
 {
     size_t n = read_page(size), used = 0;
@@ -172,12 +173,16 @@ static int count(void *ctx, const struct store_post *post)
 static sqlite3_stmt *make_naive(struct store *s)
 {
     sqlite3_stmt *naive;
-    if (sqlite3_exec(s->db, "CREATE TABLE naive (id INTEGER, author BLOB, header BLOB, body BLOB);"
-                            "INSERT INTO naive SELECT (p.key & 1099511627775) * 4194304000 + f.author, a.pk, p.header, p.body"
-                            " FROM post p JOIN feed f ON f.key = p.key >> 40 JOIN author a ON a.key = f.author;"
-                            "CREATE INDEX naive_id ON naive (id);", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(s->db, "SELECT n.id, n.header, n.body FROM naive n WHERE n.author IN"
-                                  " (SELECT pk FROM author WHERE role = 1) AND n.id < ? ORDER BY n.id DESC LIMIT 50",
+    if (sqlite3_exec(
+            s->db,
+            "CREATE TABLE naive (id INTEGER, author BLOB, header BLOB, body BLOB);"
+            "INSERT INTO naive SELECT (p.key & 1099511627775) * 4194304000 + f.author, a.pk, p.header, p.body"
+            " FROM post p JOIN feed f ON f.key = p.key >> 40 JOIN author a ON a.key = f.author;"
+            "CREATE INDEX naive_id ON naive (id);",
+            NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(s->db,
+                           "SELECT n.id, n.header, n.body FROM naive n WHERE n.author IN"
+                           " (SELECT pk FROM author WHERE role = 1) AND n.id < ? ORDER BY n.id DESC LIMIT 50",
                            -1, &naive, NULL) != SQLITE_OK) {
         fprintf(stderr, "bench: %s\n", sqlite3_errmsg(s->db));
         exit(1);
@@ -186,7 +191,8 @@ static sqlite3_stmt *make_naive(struct store *s)
 }
 
 /* Pages, with half of the authors no longer followed: at the top, or anywhere. */
-static void read_pages(struct store *s, sqlite3_stmt *naive, bool at_top, struct series *ours, struct series *beside)
+static void read_pages(struct store *s, sqlite3_stmt *naive, bool at_top, struct series *ours,
+                       struct series *beside)
 {
     struct rng_seeded seeded;
     struct rng rng = rng_seeded(&seeded, 1);
@@ -248,7 +254,8 @@ static void run(size_t authors, size_t posts, const char *row, const char *what)
         bench_row("17", "newest timeline page of 50 (naive SQL)", "us", &top, &top_beside, "<= 100 us",
                   series_median(&top) <= 100);
         read_pages(s, naive, false, &any, &any_beside);
-        bench_row("17b", "a page anywhere in it (naive SQL)", "us", &any, &any_beside, "<= 100 us", series_median(&any) <= 100);
+        bench_row("17b", "a page anywhere in it (naive SQL)", "us", &any, &any_beside, "<= 100 us",
+                  series_median(&any) <= 100);
         sqlite3_finalize(naive);
     }
     store_close(s);

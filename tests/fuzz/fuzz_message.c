@@ -1,5 +1,5 @@
-/* Link messages: whatever decodes is in bounds, its lists can be walked to their counts, and encoding it gives a
- * message that decodes to the same. */
+/* Link messages: whatever decodes is in bounds, its lists can be walked to their counts, and encoding it
+ * gives a message that decodes to the same. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Post headers and bodies, alone and as a run: 188 bytes of header and then a body, or headers one after another
- * (first byte odd). Nothing that was not signed gets into a feed. */
+/* Post headers and bodies, alone and as a run: 188 bytes of header and then a body, or headers one after
+ * another (first byte odd). Nothing that was not signed gets into a feed. */
 #include <stdlib.h>
 #include <string.h>
 

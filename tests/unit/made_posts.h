@@ -29,7 +29,10 @@ static inline struct identity *made_author(uint8_t number)
 
 static inline uint64_t made_id(uint64_t wall_ms) { return snowflake_floor(wall_ms); }
 
-static inline struct now made_now(uint64_t wall_ms) { return (struct now){ .mono_ms = wall_ms % 1000000000, .wall_ms = wall_ms }; }
+static inline struct now made_now(uint64_t wall_ms)
+{
+    return (struct now){ .mono_ms = wall_ms % 1000000000, .wall_ms = wall_ms };
+}
 
 /* Fills in and signs p after prev (NULL: the first). p->h.kind, lifespan_s and device may be set before. */
 static inline void made_sign(struct made_post *p, const struct identity *author, const struct made_post *prev,
@@ -49,9 +52,9 @@ static inline void made_sign(struct made_post *p, const struct identity *author,
     post_hash(p->header, p->hash);
 }
 
-/* posts[0] is seq 1, a second between two. The caller frees it. `from`: the chain to go on from, and where. */
-static inline struct made_post *made_chain_from(const struct identity *author, const struct made_post *from, size_t n,
-                                                uint32_t lifespan_s, const char *text)
+/* posts[0] is seq 1, a second between two. The caller frees it. `from`: the post to go on from. */
+static inline struct made_post *made_chain_from(const struct identity *author, const struct made_post *from,
+                                                size_t n, uint32_t lifespan_s, const char *text)
 {
     struct made_post *posts = calloc(n, sizeof *posts);
     for (size_t i = 0; posts && i < n; i++) {
@@ -60,7 +63,8 @@ static inline struct made_post *made_chain_from(const struct identity *author, c
         uint64_t seq = prev ? prev->h.seq + 1 : 1;
         snprintf(line, sizeof line, "%s %llu", text, (unsigned long long)seq);
         posts[i].h.lifespan_s = lifespan_s;
-        made_sign(&posts[i], author, prev, MADE_T0 + (seq - 1) * 1000, &(struct post_body){ .text = span_str(line) });
+        made_sign(&posts[i], author, prev, MADE_T0 + (seq - 1) * 1000,
+                  &(struct post_body){ .text = span_str(line) });
     }
     return posts;
 }
@@ -71,7 +75,8 @@ static inline struct made_post *made_chain(const struct identity *author, size_t
 }
 
 /* Those of `posts` (a chain, or a part of one) from seq `to` down to `from`, as a run. Returns how many. */
-static inline size_t made_run(struct feed_item *items, const struct made_post *posts, uint64_t from, uint64_t to)
+static inline size_t made_run(struct feed_item *items, const struct made_post *posts, uint64_t from,
+                              uint64_t to)
 {
     size_t n = 0;
     for (uint64_t seq = to; seq >= from && seq > 0; seq--, n++) {

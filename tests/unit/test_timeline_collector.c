@@ -126,14 +126,20 @@ static void at(uint64_t wall_ms) { now = made_now(wall_ms); }
 static void test_rule(void **state)
 {
     (void)state;
-    static const struct { uint32_t author_s, ours_s; uint64_t after_ms; bool own, expired; } cases[] = {
-        { 0, 5, 4999, false, false }, { 0, 5, 5000, false, true }, { 3, 5, 3000, false, true }, { 3, 5, 2999, false, false },
-        { 9, 5, 5000, false, true }, { 3, 0, 99999, false, false }, { 3, 5, 99999, true, false }, { 0, 0, 99999, false, false },
+    static const struct {
+        uint32_t author_s, ours_s;
+        uint64_t after_ms;
+        bool own, expired;
+    } cases[] = {
+        { 0, 5, 4999, false, false }, { 0, 5, 5000, false, true },   { 3, 5, 3000, false, true },
+        { 3, 5, 2999, false, false }, { 9, 5, 5000, false, true },   { 3, 0, 99999, false, false },
+        { 3, 5, 99999, true, false }, { 0, 0, 99999, false, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct post_header h = { .id = made_id(MADE_T0), .lifespan_s = cases[i].author_s };
-        assert_int_equal(collector_is_expired(&h, cases[i].own, cases[i].ours_s, made_now(MADE_T0 + cases[i].after_ms)),
-                         cases[i].expired);
+        assert_int_equal(
+            collector_is_expired(&h, cases[i].own, cases[i].ours_s, made_now(MADE_T0 + cases[i].after_ms)),
+            cases[i].expired);
     }
 }
 
@@ -230,13 +236,15 @@ static void test_does_not_come_back(void **state)
     struct feed_rules rules = { .lifespan_s = ours_s };
     assert_int_equal(store_feed_load(s, ana->pk, 0, &feed), 0);
     size_t n = made_run(items, a, 1, 10);
-    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &v), CAM_EDUP); /* catch-up offers it all again */
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &v),
+                     CAM_EDUP); /* catch-up offers it all again */
     assert_int_equal(tally(ana).bodies, 1);
     assert_int_equal(tally(ana).headers, 10);
     free(a);
 }
 
-/* The lifespan grew: old posts may come in again, below where the collector already went, and still expire. */
+/* The lifespan grew: old posts may come in again, below where the collector already went, and still expire.
+ */
 static void test_looks_again_below(void **state)
 {
     (void)state;
@@ -262,7 +270,9 @@ static void test_looks_again_below(void **state)
 static void test_deletes_stay(void **state)
 {
     (void)state;
-    struct made_post p[3] = { { .h.kind = POST_KIND_POST }, { .h.kind = POST_KIND_DELETE }, { .h = { .kind = 77 } } };
+    struct made_post p[3] = { { .h.kind = POST_KIND_POST },
+                              { .h.kind = POST_KIND_DELETE },
+                              { .h = { .kind = 77 } } };
     struct post_body undo = { .has_target = true, .target_id = 5 };
     struct collector c;
     made_sign(&p[0], ana, NULL, MADE_T0, &(struct post_body){ .text = span_str("one") });
@@ -295,12 +305,14 @@ static void test_budget(void **state)
     struct tally ta = tally(ana), tb = tally(bob);
     assert_true(store_body_bytes(s) <= bytes / 2 && store_body_bytes(s) > bytes / 2 - 100);
     assert_true(store_body_bytes(s) == ta.bytes + tb.bytes);
-    assert_true(ta.lowest >= 24 && ta.lowest <= 28 && tb.lowest >= 24 && tb.lowest <= 28); /* the oldest of both */
+    assert_true(ta.lowest >= 24 && ta.lowest <= 28 && tb.lowest >= 24 &&
+                tb.lowest <= 28); /* the oldest of both */
     assert_int_equal(tally(me).bodies, 10);
     /* An older one that comes later goes first. */
     uint64_t removed = c.removed;
     struct made_post old = { .h.device = 3 };
-    made_sign(&old, ana, NULL, MADE_T0 - 5000, &(struct post_body){ .text = span_str("from before all of these") });
+    made_sign(&old, ana, NULL, MADE_T0 - 5000,
+              &(struct post_body){ .text = span_str("from before all of these") });
     put_run(&old, 1, 1);
     at(now.wall_ms + COLLECTOR_ROUND_MS);
     run_round(&c);
@@ -326,7 +338,8 @@ static void test_slices_and_rounds(void **state)
 {
     (void)state;
     enum { MANY = 3 * COLLECTOR_SLICE_POSTS };
-    struct made_post *a = made_chain_from(ana, NULL, MANY, 0, "a"), *b = made_chain_from(bob, NULL, MANY, 7, "b");
+    struct made_post *a = made_chain_from(ana, NULL, MANY, 0, "a"),
+                     *b = made_chain_from(bob, NULL, MANY, 7, "b");
     struct collector c;
     at(MADE_T0 + MANY * 1000);
     for (uint64_t from = 1; from < MANY; from += 500) {
@@ -366,7 +379,8 @@ static void test_model(void **state)
     ours_s = 40;
     for (size_t i = 0; i < POSTS; i++) {
         p[i].h.lifespan_s = rng_below(&rng, 3) ? rng_below(&rng, 80) : 0;
-        made_sign(&p[i], ana, i ? &p[i - 1] : NULL, MADE_T0 + i * 1000, &(struct post_body){ .text = span_str("x") });
+        made_sign(&p[i], ana, i ? &p[i - 1] : NULL, MADE_T0 + i * 1000,
+                  &(struct post_body){ .text = span_str("x") });
     }
     bool held[POSTS] = { false }, known[POSTS] = { false };
     collector_init(&c, ours_s, 0);
@@ -396,9 +410,16 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FRESH(test_rule), FRESH(test_ours_never_early), FRESH(test_authors_lifespan), FRESH(test_off),
-        FRESH(test_does_not_come_back), FRESH(test_looks_again_below), FRESH(test_deletes_stay), FRESH(test_budget),
-        FRESH(test_slices_and_rounds), FRESH(test_model),
+        FRESH(test_rule),
+        FRESH(test_ours_never_early),
+        FRESH(test_authors_lifespan),
+        FRESH(test_off),
+        FRESH(test_does_not_come_back),
+        FRESH(test_looks_again_below),
+        FRESH(test_deletes_stay),
+        FRESH(test_budget),
+        FRESH(test_slices_and_rounds),
+        FRESH(test_model),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,5 @@
-/* Feeds: runs that are let in and runs that are not, gaps and how they close, forks, the time window, states of
- * bodies; and a feed filled by random runs in random order against a plain bitmap. */
+/* Feeds: runs that are let in and runs that are not, gaps and how they close, forks, the time window, states
+ * of bodies; and a feed filled by random runs in random order against a plain bitmap. */
 #include "timeline/feed.h"
 #include "core/err.h"
 #include "core/rng.h"
@@ -178,12 +178,15 @@ static void test_ids_rise(void **state)
     (void)state;
     assert_int_equal(take(1, 10), 0);
     struct made_post p = { .h.kind = 0 };
-    made_sign(&p, ana, &posts[9], MADE_T0 + 9000, &(struct post_body){ .text = span_str("late") }); /* the id of #10 */
+    made_sign(&p, ana, &posts[9], MADE_T0 + 9000,
+              &(struct post_body){ .text = span_str("late") }); /* the id of #10 */
     assert_int_equal(take_items(made_run(items, &p, 11, 11)), CAM_EFORMAT);
-    made_sign(&p, ana, &posts[19], MADE_T0 + 5000, &(struct post_body){ .text = span_str("late") }); /* above a gap */
+    made_sign(&p, ana, &posts[19], MADE_T0 + 5000,
+              &(struct post_body){ .text = span_str("late") }); /* above a gap */
     assert_int_equal(take_items(made_run(items, &p, 21, 21)), CAM_EFORMAT);
     assert_int_equal(take(30, 40), 0);
-    made_sign(&p, ana, &posts[19], MADE_T0 + 50000, &(struct post_body){ .text = span_str("early") }); /* below one */
+    made_sign(&p, ana, &posts[19], MADE_T0 + 50000,
+              &(struct post_body){ .text = span_str("early") }); /* below one */
     assert_int_equal(take_items(made_run(items, &p, 21, 21)), CAM_EFORMAT);
     assert_int_equal(feed.n_ranges, 2);
 }
@@ -204,7 +207,8 @@ static void test_gaps(void **state)
     assert_true(feed_gap_below(&feed, 31, &f, &t) && f == 11 && t == 20);
     assert_false(feed_gap_below(&feed, 11, &f, &t));
     assert_true(feed_complete_to(&feed) == 10 && feed_head_seq(&feed) == 50);
-    assert_true(feed_holds(&feed, 21) && feed_holds(&feed, 30) && !feed_holds(&feed, 31) && !feed_holds(&feed, 20));
+    assert_true(feed_holds(&feed, 21) && feed_holds(&feed, 30) && !feed_holds(&feed, 31) &&
+                !feed_holds(&feed, 20));
 
     assert_int_equal(take(5, 33), 0); /* over two ranges and both their edges */
     assert_true(verdict.n_new == 10 + 3 && feed.n_ranges == 2);
@@ -255,8 +259,16 @@ static void test_too_many_holes(void **state)
 static void test_time_window(void **state)
 {
     (void)state;
-    static const struct { int64_t ahead_ms; int err; } cases[] = {
-        { -1000000, 0 }, { 0, 0 }, { 5000, 0 }, { 5001, CAM_EAGAIN }, { 60000, CAM_EAGAIN }, { 60001, CAM_EFUTURE },
+    static const struct {
+        int64_t ahead_ms;
+        int err;
+    } cases[] = {
+        { -1000000, 0 },
+        { 0, 0 },
+        { 5000, 0 },
+        { 5001, CAM_EAGAIN },
+        { 60000, CAM_EAGAIN },
+        { 60001, CAM_EFUTURE },
         { 3600000, CAM_EFUTURE },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -334,14 +346,15 @@ static void test_fork_inside_and_below(void **state)
     assert_int_equal(take(1, 20), 0);
     size_t n = made_run(items, other, 16, 16);
     struct feed_rules rules = { .hash_at = hash_of_made, .ctx = posts };
-    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0); /* seen inside what is held */
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0); /* seen inside */
     assert_true(verdict.forked && verdict.fork_seq == 16 && verdict.n_new == 0);
     assert_int_equal(check_n(n), CAM_EDUP); /* not seen without the store: still nothing new */
     n = made_run(items, posts, 5, 5);
     assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), CAM_EDUP);
     n = made_run(items, other, 18, 24); /* across the head */
     assert_int_equal(take_items(n), 0);
-    assert_true(verdict.forked && verdict.fork_seq == 20 && verdict.n_new == 4 && feed_complete_to(&feed) == 24);
+    assert_true(verdict.forked && verdict.fork_seq == 20 && verdict.n_new == 4 &&
+                feed_complete_to(&feed) == 24);
     /* A fork that eve invents is no fork. */
     struct made_post *forged = made_chain_from(eve, &posts[19], 1, 0, "forged");
     memcpy(forged[0].header + 24, ana->pk, KEY_SIZE);
@@ -359,7 +372,8 @@ static void test_fork_against_known_and_backfill(void **state)
     (void)state;
     struct made_post *other = made_chain_from(ana, &posts[19], 5, 0, "another"); /* 21'..25' */
     assert_int_equal(feed_learn_head(&feed, span(other[0].header, POST_HEADER_SIZE), now, NULL), 0); /* 21' */
-    assert_int_equal(feed_learn_head(&feed, span(posts[20].header, POST_HEADER_SIZE), now, &verdict), CAM_EDUP);
+    assert_int_equal(feed_learn_head(&feed, span(posts[20].header, POST_HEADER_SIZE), now, &verdict),
+                     CAM_EDUP);
     assert_true(verdict.forked && verdict.fork_seq == 21 && verdict.fork_has_other && feed.forks == 1);
     assert_memory_equal(verdict.fork_other, other[0].header, POST_HEADER_SIZE);
     assert_int_equal(feed_learn_head(&feed, span(posts[21].header, POST_HEADER_SIZE), now, &verdict), 0);
@@ -374,7 +388,8 @@ static void test_fork_against_known_and_backfill(void **state)
     size_t n = made_run(items, other, 22, 25);
     assert_int_equal(take_items(n), 0);
     assert_int_equal(take(10, 21), 0);
-    assert_true(verdict.forked && verdict.fork_seq == 21 && !verdict.fork_has_other && verdict.signature_checked);
+    assert_true(verdict.forked && verdict.fork_seq == 21 && !verdict.fork_has_other &&
+                verdict.signature_checked);
     assert_true(feed.n_ranges == 1 && feed.ranges[0].lo == 10 && feed.ranges[0].hi == 25);
     free(other);
 }
@@ -384,7 +399,7 @@ static void test_fork_against_known_and_backfill(void **state)
 static void test_states(void **state)
 {
     (void)state;
-    struct made_post *brief = made_chain_from(ana, NULL, 10, 5, "brief"); /* lifespan 5 s each, a second apart */
+    struct made_post *brief = made_chain_from(ana, NULL, 10, 5, "brief"); /* lifespans of 5 s */
     struct made_post undo = { .h.kind = POST_KIND_DELETE }, wrong = { .h.kind = POST_KIND_DELETE };
     struct post_body body = { .has_target = true, .target_id = brief[7].h.id };
     memcpy(body.target_author, ana->pk, KEY_SIZE);
@@ -405,8 +420,9 @@ static void test_states(void **state)
     items[1].state = POST_DELETED; /* #9, without */
     struct feed_rules rules = { .lifespan_s = 30 * 86400 };
     assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0);
-    static const enum post_state expected[] = { POST_HELD, POST_MISSING, POST_DELETED, POST_MISSING, POST_MISSING,
-                                                POST_EXPIRED, POST_EXPIRED, POST_EXPIRED, POST_EXPIRED, POST_EXPIRED };
+    static const enum post_state expected[] = { POST_HELD,    POST_MISSING, POST_DELETED, POST_MISSING,
+                                                POST_MISSING, POST_EXPIRED, POST_EXPIRED, POST_EXPIRED,
+                                                POST_EXPIRED, POST_EXPIRED };
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(items[i].state, expected[i]);
         assert_int_equal(items[i].is_shown, expected[i] == POST_HELD);
@@ -418,7 +434,8 @@ static void test_states(void **state)
     /* They come later: the run is not all duplicate while bodies are missing. */
     n = made_run(items, brief, 6, 10);
     assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0);
-    assert_true(verdict.n_new == 0 && verdict.n_fill == 5 && items[4].state == POST_HELD && items[4].is_shown);
+    assert_true(verdict.n_new == 0 && verdict.n_fill == 5 && items[4].state == POST_HELD &&
+                items[4].is_shown);
 
     n = made_run(items, brief, 6, 10);
     items[2].state = POST_DELETED; /* a delete of another post proves nothing */
@@ -515,11 +532,24 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FRESH(test_in_order), FRESH(test_one_signature_a_run), FRESH(test_signature_bytes_are_in_the_hash),
-        FRESH(test_tampered), FRESH(test_holes_order_and_strangers), FRESH(test_ids_rise), FRESH(test_gaps),
-        FRESH(test_floor), FRESH(test_too_many_holes), FRESH(test_time_window), FRESH(test_learn_head),
-        FRESH(test_fork_at_the_head), FRESH(test_fork_inside_and_below), FRESH(test_fork_against_known_and_backfill),
-        FRESH(test_states), FRESH(test_lifespans_on_the_way_in), FRESH(test_own_post_without_verdict), FRESH(test_model),
+        FRESH(test_in_order),
+        FRESH(test_one_signature_a_run),
+        FRESH(test_signature_bytes_are_in_the_hash),
+        FRESH(test_tampered),
+        FRESH(test_holes_order_and_strangers),
+        FRESH(test_ids_rise),
+        FRESH(test_gaps),
+        FRESH(test_floor),
+        FRESH(test_too_many_holes),
+        FRESH(test_time_window),
+        FRESH(test_learn_head),
+        FRESH(test_fork_at_the_head),
+        FRESH(test_fork_inside_and_below),
+        FRESH(test_fork_against_known_and_backfill),
+        FRESH(test_states),
+        FRESH(test_lifespans_on_the_way_in),
+        FRESH(test_own_post_without_verdict),
+        FRESH(test_model),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,5 @@
-/* Posts: the header's bytes and bounds, signatures over every bit, bodies, what is shown, when it expires; and
- * the vectors of docs/protocol-timeline.md. */
+/* Posts: the header's bytes and bounds, signatures over every bit, bodies, what is shown, when it expires;
+ * and the vectors of docs/protocol-timeline.md. */
 #include "timeline/post.h"
 #include "core/err.h"
 #include "core/now.h"
@@ -27,10 +27,12 @@ static int teardown(void **state)
 
 static struct made_post second_post(void)
 {
-    struct made_post first = { .h.kind = 0 }, second = { .h = { .kind = POST_KIND_REPLY, .device = 3, .lifespan_s = 7 } };
+    struct made_post first = { .h.kind = 0 },
+                     second = { .h = { .kind = POST_KIND_REPLY, .device = 3, .lifespan_s = 7 } };
     first.h.device = 3;
     made_sign(&first, ana, NULL, MADE_T0, &(struct post_body){ .text = span_str("one") });
-    made_sign(&second, ana, &first, MADE_T0 + 1, &(struct post_body){ .text = span_str("two"), .has_target = true, .target_id = 9 });
+    made_sign(&second, ana, &first, MADE_T0 + 1,
+              &(struct post_body){ .text = span_str("two"), .has_target = true, .target_id = 9 });
     return second;
 }
 
@@ -146,11 +148,23 @@ static void test_body(void **state)
     assert_true(span_equal(b.text, span_str("two")) && b.has_target && b.target_id == 9);
     for (size_t size = 0; size < p.body_size; size++)
         assert_int_equal(post_body_decode(span(p.body, size), &b), CAM_EFORMAT);
-    static const struct { const char *bytes; int err; } cases[] = {
-        { "de", 0 }, { "d1:t0:e", 0 }, { "d1:t2:hi1:xi5ee", 0 }, { "d1:ai1e1:t2:hie", 0 },
-        { "le", CAM_EFORMAT }, { "d1:ti5ee", CAM_EFORMAT }, { "d2:re3:abce", CAM_EFORMAT },
-        { "d2:re40:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaae", 0 }, { "d1:t2:hie ", CAM_EFORMAT }, { "", CAM_EFORMAT },
-        { "d2:re40:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xff" "aaaaaaae", CAM_EFORMAT }, /* an id over 63 bits */
+    static const struct {
+        const char *bytes;
+        int err;
+    } cases[] = {
+        { "de", 0 },
+        { "d1:t0:e", 0 },
+        { "d1:t2:hi1:xi5ee", 0 },
+        { "d1:ai1e1:t2:hie", 0 },
+        { "le", CAM_EFORMAT },
+        { "d1:ti5ee", CAM_EFORMAT },
+        { "d2:re3:abce", CAM_EFORMAT },
+        { "d2:re40:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaae", 0 },
+        { "d1:t2:hie ", CAM_EFORMAT },
+        { "", CAM_EFORMAT },
+        { "d2:re40:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xff"
+          "aaaaaaae",
+          CAM_EFORMAT }, /* an id over 63 bits */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(post_body_decode(span_str(cases[i].bytes), &b), cases[i].err);
@@ -159,7 +173,8 @@ static void test_body(void **state)
     memset(text, 'a', sizeof text);
     uint8_t buf[POST_BODY_MAX];
     struct bytes_out out = bytes_out(buf, sizeof buf);
-    post_body_encode(&out, &(struct post_body){ .text = span(text, sizeof text), .has_target = true, .target_id = 1 });
+    post_body_encode(
+        &out, &(struct post_body){ .text = span(text, sizeof text), .has_target = true, .target_id = 1 });
     assert_int_equal(out.err, 0);
     assert_int_equal(post_body_decode(span(buf, out.size), &b), 0);
     assert_int_equal(b.text.size, TEXT_POST_MAX);
@@ -213,8 +228,12 @@ static void test_expiry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layout), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_every_bit_is_signed),
-        cmocka_unit_test(test_bounds), cmocka_unit_test(test_body), cmocka_unit_test(test_kinds_and_shown),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_every_bit_is_signed),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_body),
+        cmocka_unit_test(test_kinds_and_shown),
         cmocka_unit_test(test_expiry),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -23,7 +23,10 @@ static int setup(void **state)
     me = made_author(1);
     ana = made_author(2);
     bob = made_author(3);
-    return me && ana && bob && mkdtemp(folder) && snprintf(path, sizeof path, "%s/store.db", folder) > 0 ? 0 : -1;
+    if (!me || !ana || !bob || !mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/store.db", folder);
+    return 0;
 }
 
 static void remove_files(void)
@@ -164,7 +167,7 @@ static void test_kad(void **state)
     assert_int_equal(sum, 200 + 10 + 300 + 1);
     assert_int_equal(store_kad_each(s, stop_kad, &calls), CAM_EINTR);
     assert_int_equal(calls, 2);
-    assert_int_equal(store_kad_put(s, span("k1", 2), span("x", 1)), 0); /* a stopped iteration blocks nothing */
+    assert_int_equal(store_kad_put(s, span("k1", 2), span("x", 1)), 0); /* stopping blocks nothing */
     assert_int_equal(store_commit(s), 0);
 }
 
@@ -422,7 +425,8 @@ static void test_unread(void **state)
     assert_int_equal(store_author_role(s, ana->pk, STORE_FOLLOWED), 0);
     put_run(a, 1, 10, NULL);
     assert_int_equal(store_commit(s), 0);
-    assert_int_equal(store_timeline(s, &(struct store_cursor){ .id = a[5].h.id }, false, 1, see_and_mark, &kept), 0);
+    assert_int_equal(
+        store_timeline(s, &(struct store_cursor){ .id = a[5].h.id }, false, 1, see_and_mark, &kept), 0);
     struct store_post post = { .key = kept.h.id, .header = span(kept.header, POST_HEADER_SIZE) };
     assert_int_equal(store_mark_read(s, &post), 0);
     assert_int_equal(store_mark_read(s, &post), 0); /* again is fine */
@@ -729,10 +733,21 @@ static void test_in_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FRESH(test_meta), FRESH(test_kad), FRESH(test_feed_state_comes_back), FRESH(test_posts_come_back),
-        FRESH(test_missing_bodies), FRESH(test_forks), FRESH(test_timeline_order_and_pages), FRESH(test_unread),
-        FRESH(test_roles), FRESH(test_disk_full), FRESH(test_rollback_leaves_no_trace), FRESH(test_killed),
-        FRESH(test_opening_what_is_none), FRESH(test_opening_what_is_damaged), FRESH(test_one_at_a_time),
+        FRESH(test_meta),
+        FRESH(test_kad),
+        FRESH(test_feed_state_comes_back),
+        FRESH(test_posts_come_back),
+        FRESH(test_missing_bodies),
+        FRESH(test_forks),
+        FRESH(test_timeline_order_and_pages),
+        FRESH(test_unread),
+        FRESH(test_roles),
+        FRESH(test_disk_full),
+        FRESH(test_rollback_leaves_no_trace),
+        FRESH(test_killed),
+        FRESH(test_opening_what_is_none),
+        FRESH(test_opening_what_is_damaged),
+        FRESH(test_one_at_a_time),
         FRESH(test_in_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

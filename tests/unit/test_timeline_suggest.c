@@ -44,8 +44,12 @@ static size_t suggest(size_t max)
     uint8_t self[KEY_SIZE];
     size_t n = 99;
     key(self, 0);
-    struct suggest_input in = { .self = self, .edges = edges, .n_edges = n_edges, .excluded = n_excluded ? excluded : NULL,
-                                .n_excluded = n_excluded, .name_of = name_of };
+    struct suggest_input in = { .self = self,
+                                .edges = edges,
+                                .n_edges = n_edges,
+                                .excluded = n_excluded ? excluded : NULL,
+                                .n_excluded = n_excluded,
+                                .name_of = name_of };
     assert_int_equal(suggest_people(&in, rows, max, &n), 0);
     return n;
 }
@@ -81,7 +85,8 @@ static void test_formula_and_order(void **state)
     double ana = 1 / log(2 + 2), bob = 1 / log(2 + 3); /* neighbours: me and 10; me, 10 and 11 */
     assert_int_equal(rows[0].pk[31], 10);
     assert_true(fabs(rows[0].score - (ana + bob)) < 1e-12);
-    assert_string_equal(rows[0].reason, "followed by ana and bob"); /* who has fewer friends says more: first */
+    assert_string_equal(rows[0].reason,
+                        "followed by ana and bob"); /* who has fewer friends says more: first */
     assert_int_equal(rows[1].pk[31], 11);
     assert_true(fabs(rows[1].score - bob) < 1e-12);
     assert_string_equal(rows[1].reason, "followed by bob");
@@ -201,8 +206,8 @@ static void test_random_graph(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FRESH(test_nothing), FRESH(test_formula_and_order), FRESH(test_left_out), FRESH(test_follows_you_alone),
-        FRESH(test_reasons), FRESH(test_random_graph),
+        FRESH(test_nothing),           FRESH(test_formula_and_order), FRESH(test_left_out),
+        FRESH(test_follows_you_alone), FRESH(test_reasons),           FRESH(test_random_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

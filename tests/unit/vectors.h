@@ -1,5 +1,5 @@
-/* For tests: the test vectors of the protocol documents. A vector is a line "NAME = HEX", its hex going on over
- * the next lines up to an empty one or the end of its block. Run from the top of the tree. */
+/* For tests: the test vectors of the protocol documents. A vector is a line "NAME = HEX", its hex going on
+ * over the next lines up to an empty one or the end of its block. Run from the top of the tree. */
 #ifndef TESTS_UNIT_VECTORS_H
 #define TESTS_UNIT_VECTORS_H
 #include <ctype.h>
@@ -24,7 +24,8 @@ static inline size_t vector_read(const char *name, uint8_t *ret, size_t cap)
             char *at = line;
             while (isspace((unsigned char)*at))
                 at++;
-            if (!inside && strncmp(at, name, strlen(name)) == 0 && strncmp(at + strlen(name), " = ", 3) == 0) {
+            if (!inside && strncmp(at, name, strlen(name)) == 0 &&
+                strncmp(at + strlen(name), " = ", 3) == 0) {
                 inside = true;
                 at += strlen(name) + 3;
             } else if (inside && !isxdigit((unsigned char)*at)) {
