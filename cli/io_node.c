@@ -39,7 +39,7 @@ struct io_node {
     struct io_udp_batch *batch;
     int batch_count, batch_at;
     struct addr address;
-    bool moved, sntp_due, resolve_due, stop, api_watched;
+    bool moved, sntp_due, clock_synced, resolve_due, stop, api_watched;
     uint64_t turn_began_us;
     struct rng rng;
     struct node_io io;
@@ -408,6 +408,13 @@ static void helpers_turn(struct io_node *n, struct now now)
 
     if (n->sntp && (n->sntp_due || now.mono_ms >= io_sntp_deadline_ms(n->sntp))) io_sntp_turn(n->sntp, now);
     n->sntp_due = false;
+    if (n->sntp && !n->clock_synced) { /* posts that waited for the clock get their ids from it */
+        struct sntp_status clock;
+        sntp_status(io_sntp_clock(n->sntp), now, &clock);
+        n->clock_synced = clock.synced;
+        now.wall_ms = sntp_wall_ms(io_sntp_clock(n->sntp), now);
+        if (clock.synced) timeline_clock_synced(node_timeline(n->node), now);
+    }
     if (!n->resolve_due && now.mono_ms < io_resolve_deadline_ms(n->resolve)) return;
     n->resolve_due = false;
     io_resolve_turn(n->resolve, now.mono_ms);

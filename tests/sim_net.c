@@ -134,7 +134,7 @@ static void event_free(struct event *e)
 static void queue_put(struct queue *q, struct event *e)
 {
     if (q->head + q->n == q->cap) {
-        memmove(q->at, q->at + q->head, q->n * sizeof *q->at);
+        if (q->head) memmove(q->at, q->at + q->head, q->n * sizeof *q->at);
         q->head = 0;
         if (q->n == q->cap) {
             q->cap = q->cap ? 2 * q->cap : 16;

@@ -8,7 +8,7 @@
 #include "core/text.h"
 #include "timeline/state.h"
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 void account_init(struct timeline *t)
 {
@@ -62,8 +62,9 @@ int account_load(struct timeline *t)
     a->device = row.device;
     a->instance = row.instance;
     a->created_ms = row.created_ms;
-    a->name_state = row.name_state == NAME_CLAIMED || row.name_state == NAME_TAKEN ? (enum name_state)row.name_state
-                                                                                   : NAME_PENDING;
+    a->name_state = row.name_state == NAME_CLAIMED || row.name_state == NAME_TAKEN
+                        ? (enum name_state)row.name_state
+                        : NAME_PENDING;
     memcpy(a->taken_by, row.taken_by, KEY_SIZE);
     a->claim_ms = a->name_state == NAME_PENDING ? t->now.mono_ms : NOW_NEVER;
     return load_feed(t);
@@ -165,7 +166,7 @@ void account_readdress(struct timeline *t)
         publish_address_changed(t);
 }
 
-/* ---- posts ----------------------------------------------------------------------------------------------- */
+/* ---- posts --------------------------------------------------------------------------------------------- */
 
 int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_t *ret_seq)
 {
@@ -197,8 +198,12 @@ int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_
 
     /* No feed_check_run: what was signed a line above needs no proof, and verifying it would cost as much as
      * everything else together. */
-    struct feed_item item = { .header = span(header, sizeof header), .state = POST_HELD, .body = span(body, out.size),
-                              .h = h, .is_new = true, .is_shown = true };
+    struct feed_item item = { .header = span(header, sizeof header),
+                              .state = POST_HELD,
+                              .body = span(body, out.size),
+                              .h = h,
+                              .is_new = true,
+                              .is_shown = true };
     struct feed_verdict verdict = { .n_new = 1, .extends_head = true };
     post_hash(header, item.hash);
     if (a->feed.store_key == 0 && (err = store_feed_save(t->store, &a->feed)))
@@ -218,7 +223,7 @@ int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_
     return 0;
 }
 
-/* ---- the name -------------------------------------------------------------------------------------------- */
+/* ---- the name ------------------------------------------------------------------------------------------ */
 
 void claims_add(struct claims *c, const struct kad_event *e, struct now now)
 {
@@ -321,7 +326,8 @@ void account_tick(struct timeline *t)
     uint8_t root[KAD_ID_SIZE];
     record_name_root(a->name, root);
     a->claims = (struct claims){ .n = 0 };
-    a->claim_looking = kad_set_get(t->kad, t->now, root, false, CLAIMS_MAX, request_tag(REQUEST_CLAIM, 0)) == 0;
+    a->claim_looking =
+        kad_set_get(t->kad, t->now, root, false, CLAIMS_MAX, request_tag(REQUEST_CLAIM, 0)) == 0;
     a->claim_wait_ms = a->claim_wait_ms ? a->claim_wait_ms * 2 : CLAIM_CHECK_MS;
     if (a->claim_wait_ms > CLAIM_CHECK_MAX_MS)
         a->claim_wait_ms = CLAIM_CHECK_MAX_MS;

@@ -73,10 +73,12 @@ void account_lock(struct timeline *t);
 /* Is our address another than it was? Then the records that name it are made anew. */
 void account_readdress(struct timeline *t);
 
-/* Signs and keeps one post. The caller answers after the commit. CAM_ELOCKED, CAM_EINVAL, CAM_ETOOBIG, CAM_EIO. */
+/* Signs and keeps one post. The caller answers after the commit. CAM_ELOCKED, CAM_EINVAL, CAM_ETOOBIG,
+ * CAM_EIO. */
 int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_t *ret_seq);
 
-/* Claims. `claims_add` takes live entries of a name's set; `claims_first` is whose it is: NULL when nobody's. */
+/* Claims. `claims_add` takes live entries of a name's set; `claims_first` is whose it is: NULL when nobody's.
+ */
 void claims_add(struct claims *c, const struct kad_event *e, struct now now);
 const struct claim *claims_first(const struct claims *c);
 void claims_sort(struct claims *c);

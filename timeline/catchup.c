@@ -11,7 +11,8 @@ enum lookup { LOOKUP_CONNECTION, LOOKUP_FOLLOWERS, LOOKUP_HEAD };
 void catchup_init(struct timeline *t)
 {
     t->catchup = (struct catchup){ .due_ms = NOW_NEVER, .compare_end_ms = NOW_NEVER };
-    t->catchup.compare_ms = t->now.mono_ms + CATCHUP_COMPARE_MS / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
+    t->catchup.compare_ms =
+        t->now.mono_ms + CATCHUP_COMPARE_MS / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
 }
 
 static void due(struct timeline *t, struct follow *f, uint64_t at_ms)
@@ -29,7 +30,7 @@ static bool is_lacking(const struct follow *f)
     return feed_missing(&f->feed) > 0 || f->head_claim > f->feed.known_seq;
 }
 
-/* ---- candidates ------------------------------------------------------------------------------------------ */
+/* ---- candidates ---------------------------------------------------------------------------------------- */
 
 static struct candidate *find_candidate(struct chase *c, const uint8_t key[LINK_KEY_SIZE])
 {
@@ -45,7 +46,8 @@ bool catchup_is_asked(const struct follow *f, const uint8_t key[LINK_KEY_SIZE])
     return c && c->state != CANDIDATE_FRESH;
 }
 
-static struct candidate *add_candidate(struct timeline *t, struct chase *c, const struct link_dest *dest, bool is_author)
+static struct candidate *add_candidate(struct timeline *t, struct chase *c, const struct link_dest *dest,
+                                       bool is_author)
 {
     if (memcmp(dest->key, t->config.transport_pk, LINK_KEY_SIZE) == 0 || !addr_is_usable(&dest->addr))
         return NULL;
@@ -92,12 +94,15 @@ static void gather_known(struct timeline *t, struct follow *f)
     store_edge_to(t->store, f->who->pk, CHASE_CANDIDATES_MAX - 1, gather_edge, &g);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------------------------------------- */
 
-static void send_want(struct timeline *t, struct follow *f, struct candidate *to, uint64_t from_seq, uint64_t to_seq)
+static void send_want(struct timeline *t, struct follow *f, struct candidate *to, uint64_t from_seq,
+                      uint64_t to_seq)
 {
-    struct message m = { .kind = MESSAGE_WANT, .want = { .device = f->feed.device, .from = from_seq, .to = to_seq,
-                                                         .bytes_max = CHASE_BYTES } };
+    struct message m = {
+        .kind = MESSAGE_WANT,
+        .want = { .device = f->feed.device, .from = from_seq, .to = to_seq, .bytes_max = CHASE_BYTES }
+    };
     memcpy(m.want.author, f->feed.author, KEY_SIZE);
     to->state = CANDIDATE_ASKED;
     to->asked_ms = t->now.mono_ms;
@@ -137,16 +142,18 @@ static void look_up(struct timeline *t, struct follow *f)
     struct span salt = record_salt(buf, "connections", f->feed.device);
     uint64_t tag = (uint64_t)c->number << 2;
     kad_mutable_target(pk, salt, target);
-    c->n_lookups += kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_CONNECTION)) == 0;
+    c->n_lookups +=
+        kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_CONNECTION)) == 0;
     record_followers_root(pk, target);
     c->n_lookups += kad_set_get(t->kad, t->now, target, true, CHASE_CANDIDATES_MAX,
                                 request_tag(REQUEST_CHASE, tag | LOOKUP_FOLLOWERS)) == 0;
     salt = record_salt(buf, "head", f->feed.device);
     kad_mutable_target(pk, salt, target);
-    c->n_lookups += kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_HEAD)) == 0;
+    c->n_lookups +=
+        kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_HEAD)) == 0;
 }
 
-/* ---- the chase ------------------------------------------------------------------------------------------- */
+/* ---- the chase ----------------------------------------------------------------------------------------- */
 
 static void end(struct timeline *t, struct follow *f)
 {
@@ -231,7 +238,8 @@ void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest 
         ask_newest(t, f, c);
 }
 
-/* Is there more to be had, and from whom? The transition function of a chase, after every answer and time-out. */
+/* Is there more to be had, and from whom? The transition function of a chase, after every answer and
+ * time-out. */
 static void go_on(struct timeline *t, struct follow *f)
 {
     struct chase *c = f->chase;
@@ -366,7 +374,7 @@ void catchup_link_lost(struct timeline *t, const struct link_dest *dest)
     }
 }
 
-/* ---- what the network answers ---------------------------------------------------------------------------- */
+/* ---- what the network answers -------------------------------------------------------------------------- */
 
 void catchup_learn_head(struct timeline *t, struct follow *f, const struct record_head *head)
 {
@@ -396,7 +404,8 @@ void catchup_event(struct timeline *t, const struct kad_event *e)
         edges_learn(t, f->who->pk, e->entries, e->n_entries);
         for (size_t i = 0; i < e->n_entries; i++) {
             struct record_follow r;
-            if (account_is(t, e->entries[i].pk) || record_get_follow(e->entries[i].v, &r) || r.deleted || !r.n_hints)
+            if (account_is(t, e->entries[i].pk) || record_get_follow(e->entries[i].v, &r) || r.deleted ||
+                !r.n_hints)
                 continue;
             struct link_dest dest = { .addr = r.hints[0].addr };
             memcpy(dest.key, r.hints[0].transport_key, LINK_KEY_SIZE);
@@ -406,7 +415,7 @@ void catchup_event(struct timeline *t, const struct kad_event *e)
     go_on(t, f);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------ */
+/* ---- time ---------------------------------------------------------------------------------------------- */
 
 void catchup_tick(struct timeline *t)
 {
@@ -418,7 +427,8 @@ void catchup_tick(struct timeline *t)
         struct follow *f = t->follows.list[i];
         if (f->chase && f->chase->due_ms <= t->now.mono_ms)
             go_on(t, f);
-        else if (!f->chase && (f->chase_after_ms <= t->now.mono_ms || (f->wants_chase && cu->n_chases < CHASES_MAX)))
+        else if (!f->chase &&
+                 (f->chase_after_ms <= t->now.mono_ms || (f->wants_chase && cu->n_chases < CHASES_MAX)))
             catchup_start(t, f);
     }
     cu->due_ms = NOW_NEVER;

@@ -6,12 +6,13 @@
  *
  *              catchup_start               a BATCH or HAVE that leaves something missing
  *     (rest) --------------> ASKING -------------------------------------------------> PULLING --+
- *        ^                   |    ^   catchup_batch, catchup_have                       |   ^    | BATCH: WANT the
- *        |   250 ms passed,  |    |                                                     |   +----+ rest, same source
- *        |   link lost: ask  +----+<---- 250 ms without a page, link lost: the next ----+
- *        |   two more                    candidate takes over
+ *        ^                   |    ^   catchup_batch, catchup_have                       |   ^    | BATCH:
+ * WANT the |   250 ms passed,  |    |                                                     |   +----+ rest,
+ * same source |   link lost: ask  +----+<---- 250 ms without a page, link lost: the next ----+ |   two more
+ * candidate takes over
  *        |
- *        +--- nothing missing and the author answered; or nobody is left to ask (then again later: chase_retry)
+ *        +--- nothing missing and the author answered; or nobody is left to ask (then again later:
+ * chase_retry)
  *
  * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out.
  */

@@ -1,11 +1,12 @@
-/* What the local user asks for: each command answered with rows and one last answer, here or where it is done. */
+/* What the local user asks for: each command answered with rows and one last answer, here or where it is
+ * done. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* ---- account --------------------------------------------------------------------------------------------- */
+/* ---- account ------------------------------------------------------------------------------------------- */
 
 static void answer_account(struct timeline *t, uint64_t client)
 {
@@ -76,7 +77,7 @@ static void enrol(struct timeline *t, const struct timeline_command *c)
         op_start(t, c);
 }
 
-/* ---- posts ----------------------------------------------------------------------------------------------- */
+/* ---- posts --------------------------------------------------------------------------------------------- */
 
 static void do_post(struct timeline *t, uint64_t client, struct span text, uint32_t wait_ms)
 {
@@ -89,7 +90,8 @@ static void do_post(struct timeline *t, uint64_t client, struct span text, uint3
         answer_done(t, client, err, text.size ? "a post is UTF-8 text without control characters"
                                               : "a post needs some text");
     else if (err == CAM_ETOOBIG)
-        answer_done(t, client, err, "a post has at most %d bytes; this has %zu", TIMELINE_TEXT_MAX, text.size);
+        answer_done(t, client, err, "a post has at most %d bytes; this has %zu", TIMELINE_TEXT_MAX,
+                    text.size);
     else if (err)
         answer_done(t, client, err, "the post was not kept: %s", err_text(err));
     if (err)
@@ -110,8 +112,8 @@ static void do_post(struct timeline *t, uint64_t client, struct span text, uint3
     else if (t->ready)
         answer_done(t, client, 0, "kept; on its way to %" PRIu32 " follower%s", n, n == 1 ? "" : "s");
     else
-        answer_done(t, client, 0, "kept; no peer reachable: %" PRIu32 " follower%s will get it when one is", n,
-                    n == 1 ? "" : "s");
+        answer_done(t, client, 0, "kept; no peer reachable: %" PRIu32 " follower%s will get it when one is",
+                    n, n == 1 ? "" : "s");
 }
 
 /* An id carries the time: the first posts after a start wait a moment for the clock to be set. */
@@ -144,11 +146,13 @@ void command_delayed_posts(struct timeline *t)
     t->n_delayed = 0;
 }
 
-/* ---- status ---------------------------------------------------------------------------------------------- */
+/* ---- status -------------------------------------------------------------------------------------------- */
 
 static void status(struct timeline *t, const struct timeline_command *c)
 {
-    struct timeline_row row = { .kind = TL_ROW_STATUS, .store_bytes = store_bytes(t->store), .refused = t->refused,
+    struct timeline_row row = { .kind = TL_ROW_STATUS,
+                                .store_bytes = store_bytes(t->store),
+                                .refused = t->refused,
                                 .unread_count = store_unread(t->store) };
     uint64_t waiting = outbox_waiting_posts(t);
     account_row(t, &row);
@@ -162,7 +166,7 @@ static void status(struct timeline *t, const struct timeline_command *c)
         answer_done(t, c->client, 0, "%s", "");
 }
 
-/* ---- dispatch -------------------------------------------------------------------------------------------- */
+/* ---- dispatch ------------------------------------------------------------------------------------------ */
 
 void command_cancel(struct timeline *t, uint64_t client)
 {

@@ -44,7 +44,7 @@ static struct message_feed describe(struct timeline *t, const struct feed *feed,
     return said;
 }
 
-/* ---- WANT ------------------------------------------------------------------------------------------------ */
+/* ---- WANT ---------------------------------------------------------------------------------------------- */
 
 struct serve {
     struct timeline *t;
@@ -62,7 +62,8 @@ struct serve {
 static void serve_open(struct serve *s)
 {
     s->out = bytes_out(s->t->scratch, sizeof s->t->scratch);
-    message_batch_begin(&s->w, &s->out, s->feed->author, s->feed->device, s->feed->floor_seq, MESSAGE_BATCH_BYTES);
+    message_batch_begin(&s->w, &s->out, s->feed->author, s->feed->device, s->feed->floor_seq,
+                        MESSAGE_BATCH_BYTES);
     s->open = true;
 }
 
@@ -89,7 +90,8 @@ static int serve_post(void *ctx, const struct store_post *post)
         serve_close(s, seq); /* a hole: a run ends here */
     for (int fresh = 0; fresh < 2; fresh++) {
         if (!s->open) {
-            if (s->pages && (s->left < MESSAGE_BATCH_BYTES || !links_spend(s->t, s->to, 0, MESSAGE_BATCH_BYTES)))
+            if (s->pages &&
+                (s->left < MESSAGE_BATCH_BYTES || !links_spend(s->t, s->to, 0, MESSAGE_BATCH_BYTES)))
                 return 1; /* the asker continues at the next_seq that the last page named */
             serve_open(s);
         }
@@ -141,7 +143,7 @@ int catchup_want(struct timeline *t, struct link *from, const struct message_wan
     return 0;
 }
 
-/* ---- HAVE ------------------------------------------------------------------------------------------------ */
+/* ---- HAVE ---------------------------------------------------------------------------------------------- */
 
 static void learn_feed(struct timeline *t, struct link *from, const struct message_feed *said)
 {
@@ -176,7 +178,8 @@ int catchup_have(struct timeline *t, struct link *from, const struct message_hav
     struct message_feed said;
     size_t n = 0;
     struct ben_iter it = message_feeds(m);
-    if (m->ask && dest) { /* what we hold of what they named: they see what they lack, and that we were asked */
+    if (m->ask &&
+        dest) { /* what we hold of what they named: they see what they lack, and that we were asked */
         message_have_begin(&w, &out, false);
         while (message_feed_next(&it, &said)) {
             struct header_copy copy;
@@ -189,7 +192,8 @@ int catchup_have(struct timeline *t, struct link *from, const struct message_hav
             n++;
         }
         message_have_end(&w);
-        struct buf *b = n && !out.err && links_spend(t, from, 0, out.size) ? buf_new(span(out.buf, out.size)) : NULL;
+        struct buf *b =
+            n && !out.err && links_spend(t, from, 0, out.size) ? buf_new(span(out.buf, out.size)) : NULL;
         if (b)
             links_send(t, dest, b, true);
         buf_drop(b);
@@ -231,7 +235,7 @@ void catchup_tell_head(struct timeline *t, const struct link_dest *to)
         links_greet(t, to);
 }
 
-/* ---- comparing, every five minutes ----------------------------------------------------------------------- */
+/* ---- comparing, every five minutes --------------------------------------------------------------------- */
 
 struct pick {
     struct timeline *t;
@@ -287,7 +291,8 @@ void compare_tick(struct timeline *t)
     if (t->follows.n == 0)
         return;
     if (cu->compare_ms <= t->now.mono_ms) {
-        cu->compare_ms = t->now.mono_ms + CATCHUP_COMPARE_MS * 3 / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
+        cu->compare_ms =
+            t->now.mono_ms + CATCHUP_COMPARE_MS * 3 / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
         begin(t);
     }
     if (cu->compare_end_ms <= t->now.mono_ms)

@@ -13,7 +13,10 @@
 
 enum lookup { LOOKUP_FOLLOWERS, LOOKUP_PAGE, LOOKUP_PROFILE };
 
-void edges_init(struct timeline *t) { t->edges = (struct edges){ .round_ms = NOW_NEVER, .step_ms = NOW_NEVER }; }
+void edges_init(struct timeline *t)
+{
+    t->edges = (struct edges){ .round_ms = NOW_NEVER, .step_ms = NOW_NEVER };
+}
 
 void edges_soon(struct timeline *t)
 {
@@ -26,7 +29,7 @@ void edges_soon(struct timeline *t)
         e->next = 0; /* a round is running: it begins anew */
 }
 
-/* ---- learning -------------------------------------------------------------------------------------------- */
+/* ---- learning ------------------------------------------------------------------------------------------ */
 
 void edges_learn(struct timeline *t, const uint8_t to[KEY_SIZE], const struct kad_entry *entries, size_t n)
 {
@@ -68,7 +71,8 @@ static void fetch_name(struct timeline *t, const uint8_t pk[KEY_SIZE])
     if (name[0])
         return;
     kad_mutable_target(pk, span_str("public"), target);
-    t->edges.n_pending += kad_get(t->kad, t->now, target, pk, span_str("public"), tag_of(&t->edges, LOOKUP_PROFILE)) == 0;
+    t->edges.n_pending +=
+        kad_get(t->kad, t->now, target, pk, span_str("public"), tag_of(&t->edges, LOOKUP_PROFILE)) == 0;
 }
 
 static void learn_page(struct timeline *t, const struct kad_item *item)
@@ -116,7 +120,7 @@ void edges_event(struct timeline *t, const struct kad_event *ev)
         e->step_ms = t->now.mono_ms + STEP_MS;
 }
 
-/* ---- rounds ---------------------------------------------------------------------------------------------- */
+/* ---- rounds -------------------------------------------------------------------------------------------- */
 
 static void read_one(struct timeline *t, const struct follow *f)
 {
@@ -128,7 +132,8 @@ static void read_one(struct timeline *t, const struct follow *f)
     e->page = 0;
     e->n_pending = 0;
     record_followers_root(e->at, target);
-    e->n_pending += kad_set_get(t->kad, t->now, target, true, EDGES_PER_PERSON_MAX, tag_of(e, LOOKUP_FOLLOWERS)) == 0;
+    e->n_pending +=
+        kad_set_get(t->kad, t->now, target, true, EDGES_PER_PERSON_MAX, tag_of(e, LOOKUP_FOLLOWERS)) == 0;
     struct span salt = record_salt(buf, "following", 0);
     kad_mutable_target(e->at, salt, target);
     e->n_pending += kad_get(t->kad, t->now, target, e->at, salt, tag_of(e, LOOKUP_PAGE)) == 0;
@@ -154,7 +159,8 @@ void edges_tick(struct timeline *t)
         return;
     }
     read_one(t, t->follows.list[e->next++]);
-    e->step_ms = now_ms + (e->n_pending ? 5000 : 1000); /* sooner when all is in; a full table of requests waits */
+    e->step_ms =
+        now_ms + (e->n_pending ? 5000 : 1000); /* sooner when all is in; a full table of requests waits */
 }
 
 uint64_t edges_deadline_ms(const struct timeline *t)
@@ -162,7 +168,7 @@ uint64_t edges_deadline_ms(const struct timeline *t)
     return t->ready && t->account.exists ? deadline_min(t->edges.round_ms, t->edges.step_ms) : NOW_NEVER;
 }
 
-/* ---- suggestions ----------------------------------------------------------------------------------------- */
+/* ---- suggestions --------------------------------------------------------------------------------------- */
 
 struct graph {
     struct suggest_edge *at;
@@ -226,7 +232,8 @@ void edges_suggest(struct timeline *t, const struct timeline_command *c)
     if (err)
         answer_done(t, c->client, err, "no suggestions: %s", err_text(err));
     else if (n == 0)
-        answer_done(t, c->client, 0, "no suggestions yet: follow somebody first, they come from whom they follow");
+        answer_done(t, c->client, 0,
+                    "no suggestions yet: follow somebody first, they come from whom they follow");
     else
         answer_done(t, c->client, 0, "%s", "");
 }

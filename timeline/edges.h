@@ -1,5 +1,5 @@
-/* Who follows whom, as far as it concerns us: the follower sets and following pages of those we follow, cached
- * so that suggestions need no network and catching up knows whom else to ask.
+/* Who follows whom, as far as it concerns us: the follower sets and following pages of those we follow,
+ * cached so that suggestions need no network and catching up knows whom else to ask.
  *
  * They are read at login, when we follow somebody, soon after that again, and hourly; one person at a time.
  */
@@ -10,7 +10,8 @@
 
 #define EDGES_PER_PERSON_MAX 256   /* followers of one followed person kept */
 #define EDGES_REFRESH_MS 3600000
-#define EDGES_AGAIN_MS 5000        /* the first rounds after a follow are closer: what others say is young then too */
+#define EDGES_AGAIN_MS \
+    5000 /* the first rounds after a follow are closer: what others say is young then too */
 #define EDGES_PAGES_MAX 8          /* of following/N read of one person */
 
 struct timeline;

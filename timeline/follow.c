@@ -6,7 +6,7 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 void follows_init(struct timeline *t) { t->follows = (struct follows){ .mirror_ms = NOW_NEVER }; }
 
@@ -83,9 +83,15 @@ static int take_follower(struct timeline *t, const struct store_follower *row, s
         free(f);
         return CAM_EFULL;
     }
-    *f = (struct follower){ .who = p, .seq = row->seq, .expires_s = row->expires_s, .since_ms = row->since_ms,
-                            .start_seq = row->start_seq, .acked_seq = row->acked_seq, .sent_seq = row->acked_seq,
-                            .due_ms = NOW_NEVER, .at = fs->n_followers };
+    *f = (struct follower){ .who = p,
+                            .seq = row->seq,
+                            .expires_s = row->expires_s,
+                            .since_ms = row->since_ms,
+                            .start_seq = row->start_seq,
+                            .acked_seq = row->acked_seq,
+                            .sent_seq = row->acked_seq,
+                            .due_ms = NOW_NEVER,
+                            .at = fs->n_followers };
     fs->followers[fs->n_followers++] = f;
     bool was_guest = person_is_guest(p);
     p->follower = f;
@@ -118,7 +124,7 @@ int follows_load(struct timeline *t)
     return err;
 }
 
-/* ---- whom we follow -------------------------------------------------------------------------------------- */
+/* ---- whom we follow ------------------------------------------------------------------------------------ */
 
 struct follow *follow_find(struct timeline *t, const uint8_t pk[KEY_SIZE])
 {
@@ -225,7 +231,7 @@ void follow_touched(struct timeline *t, struct follow *f, bool feed_dirty)
     t->follows.touched = f;
 }
 
-/* ---- who follows us -------------------------------------------------------------------------------------- */
+/* ---- who follows us ------------------------------------------------------------------------------------ */
 
 void follower_touched(struct timeline *t, struct follower *f)
 {
@@ -310,17 +316,10 @@ int follower_message(struct timeline *t, const struct message_follow *m)
     uint8_t root[KAD_ID_SIZE];
     record_followers_root(t->account.pk, root);
     int err = kad_entry_verify(entry, root);
-    bool is_new = !p || !p->follower;
-    if (!err)
-        err = follower_learn(t, entry);
-    /* It may have asked for our posts before we knew it as a follower, and we posted in between. */
-    p = people_find(t, entry->pk);
-    if (!err && is_new && p && p->follower && person_dest(p))
-        catchup_tell_head(t, person_dest(p));
-    return err;
+    return err ? err : follower_learn(t, entry);
 }
 
-/* ---- the mirror and the turn's end ----------------------------------------------------------------------- */
+/* ---- the mirror and the turn's end --------------------------------------------------------------------- */
 
 void follows_mirror_event(struct timeline *t, const struct kad_event *e)
 {
@@ -345,7 +344,8 @@ static void read_mirror(struct timeline *t)
     }
     uint8_t root[KAD_ID_SIZE];
     record_followers_root(t->account.pk, root);
-    fs->mirror_running = kad_set_get(t->kad, t->now, root, false, FOLLOWERS_MAX, request_tag(REQUEST_MIRROR, 0)) == 0;
+    fs->mirror_running =
+        kad_set_get(t->kad, t->now, root, false, FOLLOWERS_MAX, request_tag(REQUEST_MIRROR, 0)) == 0;
     fs->mirror_ms = t->now.mono_ms + MIRROR_RETRY_MS;
 }
 

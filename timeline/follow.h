@@ -24,7 +24,7 @@ struct follow {
     uint64_t since_ms;       /* Unix */
     struct feed feed;        /* device 0's; more devices are more feeds, of a later day */
     bool feed_dirty;         /* to be saved in this turn */
-    uint64_t ack_seq;        /* the highest that the author itself sent in this turn; 0: nothing to acknowledge */
+    uint64_t ack_seq; /* the highest that the author itself sent in this turn; 0: nothing to acknowledge */
     uint8_t ack_key[LINK_KEY_SIZE]; /* ... and the link it came on */
     struct follow *next_touched; /* in follows.touched, while is_touched */
     bool is_touched;
@@ -48,7 +48,8 @@ struct follower {
     uint64_t sent_ms;        /* mono: when the oldest of those was sent */
     uint64_t due_ms;         /* mono: look at it again; NOW_NEVER when nothing is owed */
     uint32_t tries;          /* without an answer */
-    struct follower *next_touched; /* in follows.touched_followers, while is_touched: to be saved in this turn */
+    struct follower
+        *next_touched; /* in follows.touched_followers, while is_touched: to be saved in this turn */
     bool is_touched;
     size_t at;               /* its place in follows.followers */
 };

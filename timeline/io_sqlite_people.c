@@ -1,4 +1,5 @@
-/* People in the store: the account, persons and their machines, pins, who follows whom, and our own records. */
+/* People in the store: the account, persons and their machines, pins, who follows whom, and our own records.
+ */
 #include <string.h>
 
 #include "core/err.h"
@@ -8,15 +9,18 @@ static const char create[] =
     "CREATE TABLE account (one INTEGER PRIMARY KEY CHECK (one = 1), pk BLOB NOT NULL, name TEXT NOT NULL,"
     " device INTEGER NOT NULL, instance INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
     " name_state INTEGER NOT NULL, taken_by BLOB NOT NULL);"
-    "CREATE TABLE person (pk BLOB PRIMARY KEY, name TEXT NOT NULL, bio TEXT NOT NULL, profile_seq INTEGER NOT NULL,"
+    "CREATE TABLE person (pk BLOB PRIMARY KEY, name TEXT NOT NULL, bio TEXT NOT NULL, profile_seq INTEGER "
+    "NOT NULL,"
     " profile_ms INTEGER NOT NULL, posts INTEGER NOT NULL, followers INTEGER NOT NULL,"
     " following INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX person_name ON person (name);"
-    "CREATE TABLE peer (pk BLOB NOT NULL, device INTEGER NOT NULL, seq INTEGER NOT NULL, proved INTEGER NOT NULL,"
+    "CREATE TABLE peer (pk BLOB NOT NULL, device INTEGER NOT NULL, seq INTEGER NOT NULL, proved INTEGER NOT "
+    "NULL,"
     " addr BLOB NOT NULL, tkey BLOB NOT NULL, PRIMARY KEY (pk, device)) WITHOUT ROWID;"
     "CREATE TABLE pin (name TEXT PRIMARY KEY, pk BLOB NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX pin_pk ON pin (pk);"
-    "CREATE TABLE follow (pk BLOB PRIMARY KEY, private INTEGER NOT NULL, since_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE follow (pk BLOB PRIMARY KEY, private INTEGER NOT NULL, since_ms INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
     "CREATE TABLE follower (pk BLOB PRIMARY KEY, seq INTEGER NOT NULL, expires_s INTEGER NOT NULL,"
     " since_ms INTEGER NOT NULL, start_seq INTEGER NOT NULL, acked_seq INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE edge (to_pk BLOB NOT NULL, from_pk BLOB NOT NULL, seq INTEGER NOT NULL, name TEXT NOT NULL,"
@@ -29,7 +33,7 @@ static const char create[] =
 
 const struct sql_part sql_part_people = { .name = "people", .create = create };
 
-/* ---- helpers --------------------------------------------------------------------------------------------- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static void column_text(sqlite3_stmt *st, int column, char *ret, size_t cap)
 {
@@ -67,11 +71,12 @@ static int write_keys(struct store *s, const char *text, const uint8_t *a, const
     return sql_write(s, st);
 }
 
-/* ---- account --------------------------------------------------------------------------------------------- */
+/* ---- account ------------------------------------------------------------------------------------------- */
 
 int store_account_get(struct store *s, struct store_account *ret)
 {
-    static const char text[] = "SELECT pk, name, device, instance, created_ms, name_state, taken_by FROM account";
+    static const char text[] =
+        "SELECT pk, name, device, instance, created_ms, name_state, taken_by FROM account";
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, text, &st);
     if (err)
@@ -112,7 +117,7 @@ int store_account_put(struct store *s, const struct store_account *a)
     return sql_write(s, st);
 }
 
-/* ---- persons --------------------------------------------------------------------------------------------- */
+/* ---- persons ------------------------------------------------------------------------------------------- */
 
 #define PERSON_COLUMNS "pk, name, bio, profile_seq, profile_ms, posts, followers, following"
 
@@ -148,7 +153,8 @@ int store_person_get(struct store *s, const uint8_t pk[KEY_SIZE], struct store_p
 
 int store_person_put(struct store *s, const struct store_person *p)
 {
-    static const char text[] = "INSERT OR REPLACE INTO person (" PERSON_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    static const char text[] =
+        "INSERT OR REPLACE INTO person (" PERSON_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, text, &st);
     if (err)
@@ -164,8 +170,8 @@ int store_person_put(struct store *s, const struct store_person *p)
     return sql_write(s, st);
 }
 
-int store_person_named(struct store *s, const char *name, int (*each)(void *ctx, const struct store_person *p),
-                       void *ctx)
+int store_person_named(struct store *s, const char *name,
+                       int (*each)(void *ctx, const struct store_person *p), void *ctx)
 {
     static const char text[] = "SELECT " PERSON_COLUMNS " FROM person WHERE name = ?";
     sqlite3_stmt *st;
@@ -184,7 +190,7 @@ int store_person_named(struct store *s, const char *name, int (*each)(void *ctx,
     return err;
 }
 
-/* ---- machines -------------------------------------------------------------------------------------------- */
+/* ---- machines ------------------------------------------------------------------------------------------ */
 
 int store_peer_put(struct store *s, const struct store_peer *p)
 {
@@ -204,8 +210,8 @@ int store_peer_put(struct store *s, const struct store_peer *p)
     return sql_write(s, st);
 }
 
-int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE], int (*each)(void *ctx, const struct store_peer *p),
-                    void *ctx)
+int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE],
+                    int (*each)(void *ctx, const struct store_peer *p), void *ctx)
 {
     static const char text[] = "SELECT device, seq, proved, addr, tkey FROM peer WHERE pk = ? ORDER BY seq";
     sqlite3_stmt *st;
@@ -228,7 +234,7 @@ int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE], int (*each)(voi
     return err;
 }
 
-/* ---- pins ------------------------------------------------------------------------------------------------ */
+/* ---- pins ---------------------------------------------------------------------------------------------- */
 
 int store_pin_get(struct store *s, const char *name, uint8_t ret_pk[KEY_SIZE])
 {
@@ -274,7 +280,7 @@ int store_pin_of(struct store *s, const uint8_t pk[KEY_SIZE], char ret_name[NAME
     return err;
 }
 
-/* ---- follows --------------------------------------------------------------------------------------------- */
+/* ---- follows ------------------------------------------------------------------------------------------- */
 
 int store_follow_put(struct store *s, const struct store_follow *f)
 {
@@ -314,7 +320,7 @@ int store_follow_each(struct store *s, int (*each)(void *ctx, const struct store
     return err;
 }
 
-/* ---- followers ------------------------------------------------------------------------------------------- */
+/* ---- followers ----------------------------------------------------------------------------------------- */
 
 int store_follower_put(struct store *s, const struct store_follower *f)
 {
@@ -361,11 +367,12 @@ int store_follower_each(struct store *s, int (*each)(void *ctx, const struct sto
     return err;
 }
 
-/* ---- edges ----------------------------------------------------------------------------------------------- */
+/* ---- edges --------------------------------------------------------------------------------------------- */
 
 int store_edge_put(struct store *s, const struct store_edge *e)
 {
-    /* An entry with an address says more than a page that only names the key: it is not overwritten by one. */
+    /* An entry with an address says more than a page that only names the key: it is not overwritten by one.
+     */
     static const char text[] =
         "INSERT INTO edge (to_pk, from_pk, seq, name, addr, tkey) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
         " ON CONFLICT (to_pk, from_pk) DO UPDATE SET seq = ?3, name = ?4, addr = ?5, tkey = ?6"
@@ -428,7 +435,8 @@ static int edge_of(sqlite3_stmt *st, struct store_edge *ret)
     return err;
 }
 
-static int edges(struct store *s, sqlite3_stmt *st, int (*each)(void *ctx, const struct store_edge *e), void *ctx)
+static int edges(struct store *s, sqlite3_stmt *st, int (*each)(void *ctx, const struct store_edge *e),
+                 void *ctx)
 {
     int got, err = 0;
     while (!err && (got = sql_step(s, st)) != 0) {
@@ -455,7 +463,8 @@ int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
     return edges(s, st, each, ctx);
 }
 
-int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e), void *ctx)
+int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e),
+                    void *ctx)
 {
     static const char text[] = "SELECT to_pk, from_pk, seq, name, addr, tkey FROM edge LIMIT ?";
     sqlite3_stmt *st;
@@ -468,7 +477,8 @@ int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, cons
 
 int store_edge_name(struct store *s, const uint8_t from[KEY_SIZE], char ret_name[NAME_SIZE])
 {
-    static const char text[] = "SELECT name FROM edge WHERE from_pk = ? AND name <> '' ORDER BY seq DESC LIMIT 1";
+    static const char text[] =
+        "SELECT name FROM edge WHERE from_pk = ? AND name <> '' ORDER BY seq DESC LIMIT 1";
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, text, &st);
     if (err)
@@ -496,7 +506,7 @@ int store_edge_count(struct store *s, uint64_t *ret_count)
     return got < 0 ? got : 0;
 }
 
-/* ---- own records ----------------------------------------------------------------------------------------- */
+/* ---- own records --------------------------------------------------------------------------------------- */
 
 int store_own_put(struct store *s, const struct store_own *o)
 {

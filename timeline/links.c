@@ -17,7 +17,7 @@ bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, doub
     return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 void links_init(struct timeline *t)
 {
@@ -135,7 +135,7 @@ void links_settle(struct timeline *t, struct person *p)
     }
 }
 
-/* ---- budgets and times ----------------------------------------------------------------------------------- */
+/* ---- budgets and times --------------------------------------------------------------------------------- */
 
 bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes)
 {
@@ -144,9 +144,10 @@ bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes)
         ? bucket_take(&l->messages, now_ms, n, LINKS_FRIEND_PER_S, LINKS_FRIEND_BURST)
         : bucket_take(&l->messages, now_ms, n, LINKS_STRANGER_PER_S, LINKS_STRANGER_BURST);
     if (ok && bytes)
-        ok = l->is_friend
-            ? bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_FRIEND_BYTES_PER_S, LINKS_FRIEND_BYTES_BURST)
-            : bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_STRANGER_BYTES_PER_S, LINKS_STRANGER_BYTES_BURST);
+        ok = l->is_friend ? bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_FRIEND_BYTES_PER_S,
+                                        LINKS_FRIEND_BYTES_BURST)
+                          : bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_STRANGER_BYTES_PER_S,
+                                        LINKS_STRANGER_BYTES_BURST);
     return ok;
 }
 
@@ -164,7 +165,7 @@ void link_measured(struct link *l, uint64_t rtt_ms)
         l->rtt_ms = 1;
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 /* Queues our connection record, when there is one. HELLO promises nothing, so it always leaves first. */
 static void put_hello(struct timeline *t, struct link *l, const struct link_dest *to)
@@ -225,7 +226,7 @@ void links_greet(struct timeline *t, const struct link_dest *to)
     prepare(t, to);
 }
 
-/* ---- coming in ------------------------------------------------------------------------------------------- */
+/* ---- coming in ----------------------------------------------------------------------------------------- */
 
 int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello)
 {
@@ -244,8 +245,8 @@ int links_hello(struct timeline *t, struct link *l, const struct message_hello *
     if (known && l->owner == known)
         for (size_t i = 0; i < known->n_peers; i++) {
             const struct peer *p = &known->peers[i];
-            if (p->proved && p->seq == record->seq && p->device == device && addr_equal(&p->dest.addr, &c.addr) &&
-                memcmp(p->dest.key, l->key, LINK_KEY_SIZE) == 0)
+            if (p->proved && p->seq == record->seq && p->device == device &&
+                addr_equal(&p->dest.addr, &c.addr) && memcmp(p->dest.key, l->key, LINK_KEY_SIZE) == 0)
                 return 0; /* the same words again: nothing to check */
         }
     if (!bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST))

@@ -1,8 +1,8 @@
 /* Links: what is known of each transport key, whose it is, where it answers, and how much it may make us do.
  *
- * Every link begins with HELLO, our signed connection record, so that the other side knows whom its words come
- * from and where answers go. What arrives is credited to the key that ZAP proved. A key whose HELLO has not
- * come yet can say nothing else.
+ * Every link begins with HELLO, our signed connection record, so that the other side knows whom its words
+ * come from and where answers go. What arrives is credited to the key that ZAP proved. A key whose HELLO has
+ * not come yet can say nothing else.
  *
  *     links_send(t, person_dest(p), buf, true);       // puts HELLO before it where that is due
  *     struct link *l = links_heard(t, event->from_key);  // NULL: no room for one more stranger
@@ -17,10 +17,11 @@
 
 #define LINKS_MAX 8192           /* transport keys remembered */
 #define LINKS_STRANGERS_MAX 1024 /* of which nobody we follow or who follows us */
-#define LINKS_QUIET_MS 50000     /* after this long without a send the link may have been closed: HELLO again */
+#define LINKS_QUIET_MS 50000 /* after this long without a send the link may have been closed: HELLO again */
 #define LINKS_RTT_FIRST_MS 80    /* before anything was measured */
 
-/* Budgets: a bucket of messages and one of bytes that we send back. A friend is followed by us or follows us. */
+/* Budgets: a bucket of messages and one of bytes that we send back. A friend is followed by us or follows us.
+ */
 #define LINKS_STRANGER_BURST 40
 #define LINKS_STRANGER_PER_S 10
 #define LINKS_STRANGER_BYTES_BURST (1024 * 1024)
@@ -69,7 +70,8 @@ bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes);
 /* Queue a message, HELLO first where due. Drops it silently when the queue is full: repair is above. */
 void links_send(struct timeline *t, const struct link_dest *to, struct buf *b, bool promises);
 /* Encodes and queues; CAM_ENOSPC when it does not fit in one message. */
-int links_send_message(struct timeline *t, const struct link_dest *to, const struct message *m, bool promises);
+int links_send_message(struct timeline *t, const struct link_dest *to, const struct message *m,
+                       bool promises);
 /* HELLO by itself: here I am. */
 void links_greet(struct timeline *t, const struct link_dest *to);
 

@@ -8,7 +8,7 @@
 
 enum lookup { LOOKUP_CLAIMS, LOOKUP_PROFILE, LOOKUP_HEAD, LOOKUP_FOLLOWERS, LOOKUP_PAGE };
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 void op_init(struct timeline *t) { t->ops = (struct operations){ .next_number = rng_u32(&t->rng) }; }
 
@@ -60,10 +60,11 @@ static void get_set(struct timeline *t, struct op *op)
 {
     uint8_t root[KAD_ID_SIZE];
     record_followers_root(op->pk, root);
-    op->n_pending += kad_set_get(t->kad, t->now, root, false, OP_USERS_MAX, tag_of(op, LOOKUP_FOLLOWERS)) == 0;
+    op->n_pending +=
+        kad_set_get(t->kad, t->now, root, false, OP_USERS_MAX, tag_of(op, LOOKUP_FOLLOWERS)) == 0;
 }
 
-/* ---- what the steps do ----------------------------------------------------------------------------------- */
+/* ---- what the steps do --------------------------------------------------------------------------------- */
 
 /* RECORDS: everything the verb shows, asked for at once. */
 static void fetch(struct timeline *t, struct op *op)
@@ -105,7 +106,9 @@ static void fetch(struct timeline *t, struct op *op)
 
 static void answer_follow(struct timeline *t, struct op *op, bool pending)
 {
-    struct timeline_row row = { .kind = TL_ROW_FOLLOW, .following = op->verb == TL_FOLLOW, .pending = pending };
+    struct timeline_row row = { .kind = TL_ROW_FOLLOW,
+                                .following = op->verb == TL_FOLLOW,
+                                .pending = pending };
     answer_user(t, &row, op->pk);
     answer_row(t, op->client, &row);
     done(t, op, 0, pending ? "kept; the network will be told when a peer is reachable" : "");
@@ -199,7 +202,8 @@ static void resolve(struct timeline *t, struct op *op, int status)
         } else if (op->verb == TL_REGISTER) {
             create_account(t, op, is_online);
         } else {
-            done(t, op, is_online ? 0 : CAM_ENET, is_online ? "" : "no peer reachable: nobody could be asked");
+            done(t, op, is_online ? 0 : CAM_ENET,
+                 is_online ? "" : "no peer reachable: nobody could be asked");
         }
         return;
     }
@@ -227,15 +231,17 @@ static void resolve(struct timeline *t, struct op *op, int status)
         answer_row(t, op->client, &row);
     }
     if (n > 1)
-        answer_done(t, op->client, CAM_EAMBIG, "%s is claimed by %zu people: say which, as name#tag", op->name, n);
+        answer_done(t, op->client, CAM_EAMBIG, "%s is claimed by %zu people: say which, as name#tag",
+                    op->name, n);
     else if (!is_online)
         answer_done(t, op->client, CAM_ENET, "no peer reachable: cannot look for %s", op->name);
     else
-        answer_done(t, op->client, CAM_ENOENT, "nobody is called %s%s%s", op->name, op->tag[0] ? "#" : "", op->tag);
+        answer_done(t, op->client, CAM_ENOENT, "nobody is called %s%s%s", op->name, op->tag[0] ? "#" : "",
+                    op->tag);
     release(op);
 }
 
-/* ---- the transition function ----------------------------------------------------------------------------- */
+/* ---- the transition function --------------------------------------------------------------------------- */
 
 enum op_input { INPUT_START, INPUT_ANSWER, INPUT_PUBLISHED, INPUT_TIMEOUT };
 
@@ -373,7 +379,7 @@ void op_fail_all(struct timeline *t, int err)
             done(t, &t->ops.at[i], err, err_text(err));
 }
 
-/* ---- beginning ------------------------------------------------------------------------------------------- */
+/* ---- beginning ----------------------------------------------------------------------------------------- */
 
 static void ask_claims(struct timeline *t, struct op *op)
 {

@@ -5,7 +5,8 @@
  *        +--- a name --> CLAIMS --- one live claim: pinned ------------------> RECORDS (what the verb needs)
  *                          |  none: ENOENT    several: rows, EAMBIG             |  all in, or the deadline
  *                          |  nobody to ask: ENET                               v
- *                          +--- (name check, register) --> [PUT] --> done     act: rows, follow --> [PUT] --> done
+ *                          +--- (name check, register) --> [PUT] --> done     act: rows, follow --> [PUT] -->
+ * done
  *
  * PUT waits until the record that the command made is at a holder, or until the deadline: then EPENDING.
  */
@@ -26,7 +27,7 @@ struct op {
     enum op_state state;
     enum timeline_verb verb;
     uint64_t client;
-    uint32_t number;          /* in tags, so that an answer to an earlier user of this place is known as such */
+    uint32_t number; /* in tags, so that an answer to an earlier user of this place is known as such */
     char name[NAME_SIZE];     /* as typed; or the name to register */
     char tag[TAG_SIZE];
     uint8_t pk[KEY_SIZE];     /* once known */

@@ -38,7 +38,8 @@ void outbox_link_lost(struct timeline *t, const struct link_dest *dest)
     if (!f) /* a machine we know only from a record: look among those who are owed something */
         for (size_t i = 0; i < t->follows.n_followers && !f; i++) {
             const struct link_dest *to = person_dest(t->follows.followers[i]->who);
-            if (to && t->follows.followers[i]->sent_seq > t->follows.followers[i]->acked_seq && link_dest_equal(to, dest))
+            if (to && t->follows.followers[i]->sent_seq > t->follows.followers[i]->acked_seq &&
+                link_dest_equal(to, dest))
                 f = t->follows.followers[i];
         }
     /* Known sooner than the timer would: the wait that it was to begin begins now. */
@@ -46,7 +47,7 @@ void outbox_link_lost(struct timeline *t, const struct link_dest *dest)
         due(t, f, t->now.mono_ms);
 }
 
-/* ---- runs ------------------------------------------------------------------------------------------------ */
+/* ---- runs ---------------------------------------------------------------------------------------------- */
 
 /* The messages of one run of our posts, oldest first; shared by all followers who are owed the same. */
 struct run {
@@ -102,8 +103,8 @@ static void run_drop(struct run *run)
     *run = (struct run){ .n = 0 };
 }
 
-/* Makes the run unless it is the one already made. The store gives it newest first, so the pages come from the
- * top down; they are sent from the bottom up, so that a receiver never sees a hole. */
+/* Makes the run unless it is the one already made. The store gives it newest first, so the pages come from
+ * the top down; they are sent from the bottom up, so that a receiver never sees a hole. */
 static void run_make(struct timeline *t, struct run *run, uint64_t from, uint64_t to)
 {
     if (run->n && run->from == from && run->to == to)
@@ -144,7 +145,7 @@ static struct message_range range_of(const struct person *p)
     return range;
 }
 
-/* ---- the transition function ----------------------------------------------------------------------------- */
+/* ---- the transition function --------------------------------------------------------------------------- */
 
 static uint64_t timeout_ms(struct timeline *t, const struct follower *f, const struct link_dest *to)
 {
@@ -242,7 +243,7 @@ uint64_t outbox_deadline_ms(const struct timeline *t)
     return at_ms;
 }
 
-/* ---- acknowledgements ------------------------------------------------------------------------------------ */
+/* ---- acknowledgements ---------------------------------------------------------------------------------- */
 
 int outbox_ack(struct timeline *t, struct link *from, const struct message_ack *m)
 {
@@ -304,7 +305,7 @@ static uint64_t lowest_owed(const struct timeline *t)
 
 uint64_t outbox_waiting_posts(const struct timeline *t) { return head_seq(t) + 1 - lowest_owed(t); }
 
-/* ---- commands -------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------------ */
 
 static void answer_posted(struct timeline *t, uint64_t client, uint64_t id, uint64_t seq)
 {
@@ -319,7 +320,8 @@ static void answer_posted(struct timeline *t, uint64_t client, uint64_t id, uint
     if (row.waiting == 0)
         answer_done(t, client, 0, "received by all %u", followers);
     else
-        answer_done(t, client, CAM_EPENDING, "received by %u of %u, %u waiting", received, followers, row.waiting);
+        answer_done(t, client, CAM_EPENDING, "received by %u of %u, %u waiting", received, followers,
+                    row.waiting);
 }
 
 int outbox_wait(struct timeline *t, uint64_t client, uint64_t id, uint64_t seq, uint32_t wait_ms)

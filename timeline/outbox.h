@@ -1,6 +1,6 @@
-/* Our posts on their way to our followers. What is owed to a follower is a number: everything in our feed above
- * what it has acknowledged. So the outbox costs one row a follower, whatever the number of posts, and nothing
- * is looked for post by post.
+/* Our posts on their way to our followers. What is owed to a follower is a number: everything in our feed
+ * above what it has acknowledged. So the outbox costs one row a follower, whatever the number of posts, and
+ * nothing is looked for post by post.
  *
  *                 a post, outbox_wake             outbox_tick: a run of posts leaves after the commit
  *     SETTLED --------------------------> OWED --------------------------------------------> WAITING

@@ -6,7 +6,7 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 void people_init(struct timeline *t)
 {
@@ -97,7 +97,9 @@ static int load_peer(void *ctx, const struct store_peer *row)
 
 static void save_peer(struct timeline *t, const struct person *p, const struct peer *peer)
 {
-    struct store_peer row = { .device = peer->device, .seq = peer->seq, .proved = peer->proved, .dest = peer->dest };
+    struct store_peer row = {
+        .device = peer->device, .seq = peer->seq, .proved = peer->proved, .dest = peer->dest
+    };
     memcpy(row.pk, p->pk, KEY_SIZE);
     store_peer_put(t->store, &row);
 }
@@ -122,7 +124,7 @@ void people_settle(struct timeline *t, struct person *p, bool was_guest)
     links_settle(t, p);
 }
 
-/* ---- where they are -------------------------------------------------------------------------------------- */
+/* ---- where they are ------------------------------------------------------------------------------------ */
 
 const struct link_dest *person_dest(const struct person *p)
 {
@@ -134,8 +136,8 @@ const struct link_dest *person_dest(const struct person *p)
 }
 
 /* Takes up where a machine is. A record proved on a link counts at the same seq too: it proves the key. */
-static int learn_peer(struct timeline *t, struct person *p, uint16_t device, const struct link_dest *dest, int64_t seq,
-                      bool is_proved)
+static int learn_peer(struct timeline *t, struct person *p, uint16_t device, const struct link_dest *dest,
+                      int64_t seq, bool is_proved)
 {
     struct peer *at = NULL;
     for (size_t i = 0; i < p->n_peers; i++)
@@ -155,7 +157,9 @@ static int learn_peer(struct timeline *t, struct person *p, uint16_t device, con
     }
     bool same_key = memcmp(at->dest.key, dest->key, LINK_KEY_SIZE) == 0;
     bool moved = !link_dest_equal(&at->dest, dest);
-    *at = (struct peer){ .device = device, .proved = is_proved || (at->proved && same_key), .seq = seq, .dest = *dest };
+    *at = (struct peer){
+        .device = device, .proved = is_proved || (at->proved && same_key), .seq = seq, .dest = *dest
+    };
 
     if (!person_is_guest(p))
         save_peer(t, p, at);
@@ -164,7 +168,8 @@ static int learn_peer(struct timeline *t, struct person *p, uint16_t device, con
         if (p->follower)
             outbox_wake(t, p->follower);
         if (p->follow) {
-            follow_tell(t, p->follow); /* first: then nothing is posted between what we get and what we are owed */
+            follow_tell(
+                t, p->follow); /* first: then nothing is posted between what we get and what we are owed */
             catchup_moved(t, p->follow, dest);
         }
     }
@@ -185,7 +190,8 @@ int people_learn_connection(struct timeline *t, const struct kad_item *item, boo
     return learn_peer(t, p, device, &dest, item->seq, is_proved);
 }
 
-void people_learn_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], const struct record_follow *f, int64_t seq)
+void people_learn_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], const struct record_follow *f,
+                        int64_t seq)
 {
     struct person *p = people_take(t, pk);
     if (!p || f->deleted)
@@ -258,7 +264,7 @@ void people_look_event(struct timeline *t, const struct kad_event *e)
             p->is_looking = false;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 void people_pin(struct timeline *t, const char *name, const uint8_t pk[KEY_SIZE])
 {
@@ -269,7 +275,8 @@ bool people_key_changed(struct timeline *t, const uint8_t pk[KEY_SIZE])
 {
     uint8_t pinned[KEY_SIZE];
     struct person *p = people_find(t, pk);
-    return p && p->name[0] && store_pin_get(t->store, p->name, pinned) == 0 && memcmp(pinned, pk, KEY_SIZE) != 0;
+    return p && p->name[0] && store_pin_get(t->store, p->name, pinned) == 0 &&
+           memcmp(pinned, pk, KEY_SIZE) != 0;
 }
 
 void people_name(struct timeline *t, const uint8_t pk[KEY_SIZE], char ret[NAME_SIZE])

@@ -68,7 +68,8 @@ const struct link_dest *person_dest(const struct person *p);
 int people_learn_profile(struct timeline *t, const struct kad_item *item);
 int people_learn_connection(struct timeline *t, const struct kad_item *item, bool is_proved);
 /* A follow entry: the name and where its writer was. */
-void people_learn_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], const struct record_follow *f, int64_t seq);
+void people_learn_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], const struct record_follow *f,
+                        int64_t seq);
 
 /* Looks for a newer connection record, unless that was done lately. What is found arrives by itself. */
 void people_look(struct timeline *t, struct person *p);

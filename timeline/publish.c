@@ -6,7 +6,7 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 void publish_init(struct timeline *t)
 {
@@ -23,8 +23,11 @@ static struct own_record *walk_next(struct publish *p, struct walk *w)
 {
     while (w->fixed < 4 + PUBLISH_PAGES_MAX) {
         size_t i = w->fixed++;
-        struct own_record *r = i == 0 ? p->profile : i == 1 ? p->connection : i == 2 ? p->head : i == 3 ? p->claim
-                                                                                              : p->pages[i - 4];
+        struct own_record *r = i == 0   ? p->profile
+                               : i == 1 ? p->connection
+                               : i == 2 ? p->head
+                               : i == 3 ? p->claim
+                                        : p->pages[i - 4];
         if (r)
             return r;
     }
@@ -55,7 +58,9 @@ static struct own_record **place_of(struct publish *p, enum publish_kind kind, u
 
 static void set_salt(struct own_record *r)
 {
-    const char *what = r->kind == PUBLISH_CONNECTION ? "connections" : r->kind == PUBLISH_HEAD ? "head" : "following";
+    const char *what = r->kind == PUBLISH_CONNECTION ? "connections"
+                       : r->kind == PUBLISH_HEAD     ? "head"
+                                                     : "following";
     if (r->kind == PUBLISH_PROFILE) {
         strcpy(r->salt, "public");
         r->salt_size = strlen(r->salt);
@@ -140,7 +145,7 @@ static void save(struct timeline *t, const struct own_record *r)
     store_own_put(t->store, &row);
 }
 
-/* ---- signing --------------------------------------------------------------------------------------------- */
+/* ---- signing ------------------------------------------------------------------------------------------- */
 
 static struct kad_item item_of(const struct timeline *t, const struct own_record *r)
 {
@@ -159,7 +164,10 @@ static struct kad_entry entry_of(const struct timeline *t, const struct own_reco
     return entry;
 }
 
-static bool is_entry(const struct own_record *r) { return r->kind == PUBLISH_CLAIM || r->kind == PUBLISH_FOLLOW; }
+static bool is_entry(const struct own_record *r)
+{
+    return r->kind == PUBLISH_CLAIM || r->kind == PUBLISH_FOLLOW;
+}
 
 static void root_of(const struct timeline *t, const struct own_record *r, uint8_t ret[KAD_ID_SIZE])
 {
@@ -202,7 +210,8 @@ static int make(struct timeline *t, struct own_record *r)
     return err;
 }
 
-void publish_want(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk, uint64_t after_ms)
+void publish_want(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk,
+                  uint64_t after_ms)
 {
     struct own_record *r = take(t, kind, page, pk);
     if (!r)
@@ -231,7 +240,8 @@ void publish_address_changed(struct timeline *t)
 {
     struct own_record *r;
     publish_want(t, PUBLISH_CONNECTION, t->account.device, NULL, 0);
-    /* The hints in follow entries only help to find us: after what is needed first, spread over some seconds. */
+    /* The hints in follow entries only help to find us: after what is needed first, spread over some seconds.
+     */
     uint64_t after_ms = 2000;
     for (size_t i = 0; (r = keymap_next(&t->publish.follows, &i)); after_ms += 20)
         if (!r->is_deleted)
@@ -247,7 +257,7 @@ void publish_review(struct timeline *t)
     }
 }
 
-/* ---- what others of us need ------------------------------------------------------------------------------ */
+/* ---- what others of us need ---------------------------------------------------------------------------- */
 
 bool publish_connection(struct timeline *t, struct kad_item *ret_item)
 {
@@ -269,7 +279,8 @@ bool publish_connection_is_wrong(const struct timeline *t)
     const struct own_record *r = t->publish.connection;
     struct record_connection c;
     return r && r->value_size && t->account.address.family &&
-           (record_get_connection(span(r->value, r->value_size), &c) || !addr_equal(&c.addr, &t->account.address));
+           (record_get_connection(span(r->value, r->value_size), &c) ||
+            !addr_equal(&c.addr, &t->account.address));
 }
 
 bool publish_follow_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], struct kad_entry *ret_entry)
@@ -287,7 +298,7 @@ bool publish_follow_is_kept(struct timeline *t, const uint8_t pk[KEY_SIZE])
     return r && r->holders > 0;
 }
 
-/* ---- putting --------------------------------------------------------------------------------------------- */
+/* ---- putting ------------------------------------------------------------------------------------------- */
 
 /* Holders that are enough: half of the network while it is small. */
 static uint32_t enough(struct timeline *t)

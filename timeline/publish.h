@@ -67,9 +67,10 @@ void publish_init(struct timeline *t);
 void publish_clear(struct timeline *t);
 int publish_load(struct timeline *t);
 
-/* This record does not say what is true any more: make it anew. `pk` for PUBLISH_FOLLOW, else NULL. after_ms: not
- * before that, so that what changes often is put once. */
-void publish_want(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk, uint64_t after_ms);
+/* This record does not say what is true any more: make it anew. `pk` for PUBLISH_FOLLOW, else NULL. after_ms:
+ * not before that, so that what changes often is put once. */
+void publish_want(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk,
+                  uint64_t after_ms);
 /* Our follow of somebody, or its end, at once: signed now. CAM_ELOCKED, CAM_EFULL. */
 int publish_follow(struct timeline *t, const uint8_t pk[KEY_SIZE], bool is_deleted);
 /* Everything that names our address. */

@@ -14,7 +14,8 @@
 #include "timeline/timeline.h"
 
 #define OUT_MESSAGES_MAX 8192
-#define OUT_BYTES_MAX (64u * 1024 * 1024) /* of distinct pushes; a shared message counts once for each receiver */
+#define OUT_BYTES_MAX \
+    (64u * 1024 * 1024) /* of distinct pushes; a shared message counts once for each receiver */
 #define ANSWERS_MAX 65536
 
 struct buf {

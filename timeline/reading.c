@@ -7,7 +7,8 @@
 #include "timeline/state.h"
 
 /* One post as a row. False when its body does not decode: such a post is kept and relayed, not shown. */
-static bool fill_row(struct timeline *t, const struct post_header *h, struct span body, struct timeline_row *row)
+static bool fill_row(struct timeline *t, const struct post_header *h, struct span body,
+                     struct timeline_row *row)
 {
     struct post_body decoded;
     if (post_body_decode(body, &decoded))
@@ -24,7 +25,7 @@ static bool fill_row(struct timeline *t, const struct post_header *h, struct spa
     return true;
 }
 
-/* ---- a page ---------------------------------------------------------------------------------------------- */
+/* ---- a page -------------------------------------------------------------------------------------------- */
 
 struct page {
     struct timeline *t;
@@ -63,7 +64,9 @@ static void gap_rows(struct timeline *t, uint64_t client)
             missing += f->head_claim - f->feed.known_seq;
         if (missing == 0)
             continue;
-        struct timeline_row row = { .kind = TL_ROW_GAP, .gaps = missing, .complete_to = feed_complete_to(&f->feed),
+        struct timeline_row row = { .kind = TL_ROW_GAP,
+                                    .gaps = missing,
+                                    .complete_to = feed_complete_to(&f->feed),
                                     .time_ms = f->feed.as_of_ms };
         answer_user(t, &row, f->who->pk);
         answer_row(t, client, &row);
@@ -98,7 +101,8 @@ void reading_command(struct timeline *t, const struct timeline_command *c)
     struct store_cursor before = { .id = c->before_id };
     int err = store_timeline(t->store, &before, c->unread_only, limit, page_row, &page);
     for (size_t i = 0; i < page.n; i++) {
-        struct store_post post = { .key = page.shown[i].key, .header = span(page.shown[i].header, POST_HEADER_SIZE) };
+        struct store_post post = { .key = page.shown[i].key,
+                                   .header = span(page.shown[i].header, POST_HEADER_SIZE) };
         store_mark_read(t->store, &post);
     }
     free(page.shown);
@@ -110,7 +114,7 @@ void reading_command(struct timeline *t, const struct timeline_command *c)
         answer_done(t, c->client, CAM_EFULL, "too many are reading along (%d): end one", READING_LIVE_MAX);
 }
 
-/* ---- live ------------------------------------------------------------------------------------------------ */
+/* ---- live ---------------------------------------------------------------------------------------------- */
 
 void reading_cancel(struct timeline *t, uint64_t client)
 {

@@ -1,5 +1,5 @@
-/* The timeline as it is read: a page from the store, gaps named, and rows that keep coming to whoever asked for
- * a live one.
+/* The timeline as it is read: a page from the store, gaps named, and rows that keep coming to whoever asked
+ * for a live one.
  */
 #ifndef TIMELINE_READING_H
 #define TIMELINE_READING_H

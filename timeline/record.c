@@ -6,7 +6,7 @@
 #include "core/bencode.h"
 #include "core/err.h"
 
-/* ---- small readers: the value itself, or why it is not what it should be --------------------------------- */
+/* ---- small readers: the value itself, or why it is not what it should be ------------------------------- */
 
 static int parse(struct span v, struct ben *ret)
 {
@@ -75,7 +75,7 @@ static void put_int(struct bytes_out *out, const char *key, uint64_t n)
     ben_put_int(out, (int64_t)n);
 }
 
-/* ---- profile --------------------------------------------------------------------------------------------- */
+/* ---- profile ------------------------------------------------------------------------------------------- */
 
 void record_put_profile(struct bytes_out *out, const struct record_profile *p)
 {
@@ -118,7 +118,7 @@ int record_get_profile(struct span v, struct record_profile *ret)
     return 0;
 }
 
-/* ---- connection: "addrs" is a list, so that a machine may name an IPv4 and an IPv6 address ------------------ */
+/* ---- connection: "addrs" is a list, so that a machine may name an IPv4 and an IPv6 address ------------- */
 
 void record_put_connection(struct bytes_out *out, const struct record_connection *c)
 {
@@ -150,7 +150,7 @@ int record_get_connection(struct span v, struct record_connection *ret)
     return 0;
 }
 
-/* ---- head ------------------------------------------------------------------------------------------------ */
+/* ---- head ---------------------------------------------------------------------------------------------- */
 
 void record_put_head(struct bytes_out *out, const struct record_head *h)
 {
@@ -177,7 +177,7 @@ int record_get_head(struct span v, struct record_head *ret)
     return 0;
 }
 
-/* ---- follow: devices is a list of [device, address, transport key] --------------------------------------- */
+/* ---- follow: devices is a list of [device, address, transport key] ------------------------------------- */
 
 void record_put_follow(struct bytes_out *out, const struct record_follow *f)
 {
@@ -211,8 +211,9 @@ static int get_hint(struct ben v, struct record_hint *ret)
     struct span key_bytes;
     int64_t n;
     if (ben_type(v) != BEN_LIST || !ben_next(&it, NULL, &device) || !ben_next(&it, NULL, &address) ||
-        !ben_next(&it, NULL, &key) || ben_next(&it, NULL, &rest) || ben_int(device, &n) || n < 0 || n > 1023 ||
-        get_addr(address, &ret->addr) || ben_str(key, &key_bytes) || key_bytes.size != LINK_KEY_SIZE)
+        !ben_next(&it, NULL, &key) || ben_next(&it, NULL, &rest) || ben_int(device, &n) || n < 0 ||
+        n > 1023 || get_addr(address, &ret->addr) || ben_str(key, &key_bytes) ||
+        key_bytes.size != LINK_KEY_SIZE)
         return CAM_EFORMAT;
     ret->device = (uint16_t)n;
     memcpy(ret->transport_key, key_bytes.data, LINK_KEY_SIZE);
@@ -243,7 +244,7 @@ int record_get_follow(struct span v, struct record_follow *ret)
     return 0;
 }
 
-/* ---- claim, following ------------------------------------------------------------------------------------ */
+/* ---- claim, following ---------------------------------------------------------------------------------- */
 
 void record_put_claim(struct bytes_out *out, const struct record_claim *c)
 {
@@ -285,7 +286,7 @@ int record_get_following(struct span v, struct record_following *ret)
     return 0;
 }
 
-/* ---- where ----------------------------------------------------------------------------------------------- */
+/* ---- where --------------------------------------------------------------------------------------------- */
 
 struct span record_salt(char buf[RECORD_SALT_SIZE], const char *what, unsigned n)
 {

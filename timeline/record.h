@@ -1,12 +1,11 @@
 /* The values of Camellia's own records in the Kademlia network: bencoded dicts, decoded fully before use.
  *
  *     what          where                                    keys of the value
- *     profile       item, salt "public"                      bio devices exp followers following name pages posts
- *     connection    item, salt "connections/DEV"             addrs exp reach tkey
- *     head          item, salt "head/DEV"                    at exp hash id instance seq
- *     following     item, salt "following/N"                 exp keys (one string, 32 bytes a key)
- *     follow        set entry at SHA1(pk + "followers")      devices exp name | del exp
- *     claim         set entry at SHA1("camellia name "+name) created exp
+ *     profile       item, salt "public"                      bio devices exp followers following name pages
+ * posts connection    item, salt "connections/DEV"             addrs exp reach tkey head          item, salt
+ * "head/DEV"                    at exp hash id instance seq following     item, salt "following/N" exp keys
+ * (one string, 32 bytes a key) follow        set entry at SHA1(pk + "followers")      devices exp name | del
+ * exp claim         set entry at SHA1("camellia name "+name) created exp
  *
  * Keys not listed are skipped: records may grow. What is listed must have the right type and size.
  *

@@ -97,7 +97,8 @@ static inline uint64_t deadline_min(uint64_t a, uint64_t b) { return a < b ? a :
 void answer_done(struct timeline *t, uint64_t client, int status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void answer_row(struct timeline *t, uint64_t client, const struct timeline_row *row);
-void answer_user(struct timeline *t, struct timeline_row *row, const uint8_t pk[KEY_SIZE]); /* fills row->user */
+void answer_user(struct timeline *t, struct timeline_row *row,
+                 const uint8_t pk[KEY_SIZE]); /* fills row->user */
 
 /* ---- commands (command.c) ---- */
 void command_run(struct timeline *t, const struct timeline_command *c);

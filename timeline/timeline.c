@@ -11,7 +11,7 @@
 #define GREET_EVERY_MS 100  /* ... and the pause between: a crowd is not greeted in one breath */
 #define ROLE_SLICE_POSTS 500
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 /* Everything that is kept in the store, taken up. */
 static int load(struct timeline *t)
@@ -114,7 +114,7 @@ int timeline_reload(struct timeline *t)
     return err;
 }
 
-/* ---- links ----------------------------------------------------------------------------------------------- */
+/* ---- links --------------------------------------------------------------------------------------------- */
 
 /* Somebody's HELLO: they are there. */
 static void greeted(struct timeline *t, const struct link *l)
@@ -153,7 +153,8 @@ static int receive(struct timeline *t, const struct link_event *e)
     switch (m.kind) {
     case MESSAGE_FOLLOW:
         /* Only by the follower itself: so an old entry cannot be brought back by somebody else. */
-        err = memcmp(m.follow.entry.pk, l->owner->pk, KEY_SIZE) == 0 ? follower_message(t, &m.follow) : CAM_EREFUSED;
+        err = memcmp(m.follow.entry.pk, l->owner->pk, KEY_SIZE) == 0 ? follower_message(t, &m.follow)
+                                                                     : CAM_EREFUSED;
         return err == CAM_EDUP ? 0 : err;
     case MESSAGE_POST:
         return intake_post(t, l, &m.post, e->bytes);
@@ -195,7 +196,7 @@ bool timeline_next_out(struct timeline *t, bool promises, struct link_send *ret_
     return out_pop(&t->out[promises], ret_send);
 }
 
-/* ---- the network ----------------------------------------------------------------------------------------- */
+/* ---- the network --------------------------------------------------------------------------------------- */
 
 /* Whoever asked for it: a verified value about somebody is taken up. */
 static void learn(struct timeline *t, const struct kad_item *item)
@@ -275,10 +276,10 @@ void timeline_kad_event(struct timeline *t, struct now now, const struct kad_eve
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------ */
+/* ---- time ---------------------------------------------------------------------------------------------- */
 
-/* After a start, and after a move: followers hear that we are here and how far our feed goes, or get what they
- * are owed; those we follow hear where we are, unless asking them for posts has said so already. */
+/* After a start, and after a move: followers hear that we are here and how far our feed goes, or get what
+ * they are owed; those we follow hear where we are, unless asking them for posts has said so already. */
 void timeline_greet(struct timeline *t)
 {
     t->greeted = 0;
@@ -351,7 +352,7 @@ void timeline_clock_synced(struct timeline *t, struct now now)
     command_delayed_posts(t);
 }
 
-/* ---- the local user -------------------------------------------------------------------------------------- */
+/* ---- the local user ------------------------------------------------------------------------------------ */
 
 void timeline_command(struct timeline *t, struct now now, const struct timeline_command *command)
 {
@@ -366,7 +367,8 @@ bool timeline_next_answer(struct timeline *t, struct timeline_answer *ret_answer
 
 const struct identity *timeline_identity(const struct timeline *t) { return t->account.identity; }
 
-/* The turn was not written: what it promised is dropped, its callers are told, memory is what the disk says. */
+/* The turn was not written: what it promised is dropped, its callers are told, memory is what the disk says.
+ */
 static void take_back(struct timeline *t)
 {
     struct answer_queue kept;
@@ -384,7 +386,9 @@ static void take_back(struct timeline *t)
     }
     for (size_t i = 0; i < OUTBOX_WAITERS_MAX; i++)
         if (t->outbox.waiters[i].used) {
-            struct timeline_answer lost = { .client = t->outbox.waiters[i].client, .last = true, .status = CAM_EIO };
+            struct timeline_answer lost = { .client = t->outbox.waiters[i].client,
+                                            .last = true,
+                                            .status = CAM_EIO };
             strcpy(lost.message, "the store cannot be written: is the disk full?");
             answers_push(&kept, &lost);
         }
@@ -402,7 +406,7 @@ void timeline_committed(struct timeline *t, struct now now, int err)
         take_back(t);
 }
 
-/* ---- invariants ------------------------------------------------------------------------------------------ */
+/* ---- invariants ---------------------------------------------------------------------------------------- */
 
 void timeline_check(const struct timeline *t)
 {

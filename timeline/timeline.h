@@ -117,8 +117,8 @@ struct timeline_answer {
     struct timeline_row row;             /* kind NONE when there is none */
 };
 
-/* ---- life. `kad` and `store` are borrowed and outlive the timeline. NULL: no memory, or the store is damaged.
- * What the store holds (account, follows, outbox, own records) is taken up again at once. */
+/* ---- life. `kad` and `store` are borrowed and outlive the timeline. NULL: no memory, or the store is
+ * damaged. What the store holds (account, follows, outbox, own records) is taken up again at once. */
 struct timeline *timeline_new(const struct timeline_config *config, struct kad *kad, struct store *store,
                               const struct rng *rng, struct now now);
 void timeline_free(struct timeline *t);
@@ -139,11 +139,12 @@ bool timeline_next_answer(struct timeline *t, struct timeline_answer *ret_answer
 /* Should this transport key be let in (asked in the ZAP handshake)? Strangers may connect, within limits. */
 bool timeline_admits(const struct timeline *t, const uint8_t transport_key[LINK_KEY_SIZE]);
 
-/* The key that signs, while unlocked, for what the local user puts into the network by hand (`dht put --salt`);
- * NULL while locked. Borrowed until the next call into t. */
+/* The key that signs, while unlocked, for what the local user puts into the network by hand (`dht put
+ * --salt`); NULL while locked. Borrowed until the next call into t. */
 const struct identity *timeline_identity(const struct timeline *t);
 
-/* The clock that now.wall_ms comes from was set by a server for the first time: ids need not wait any longer. */
+/* The clock that now.wall_ms comes from was set by a server for the first time: ids need not wait any longer.
+ */
 void timeline_clock_synced(struct timeline *t, struct now now);
 
 /* Tags of kad requests made by timeline have the top bit clear; the loop's own have it set. */

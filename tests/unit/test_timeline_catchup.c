@@ -50,8 +50,8 @@ static size_t gap_rows(struct net *net, int i)
     return n;
 }
 
-/* Away for five posts: from the author; from another follower while the author is gone; from the one that is left
- * of many, the dead being silent. Always within 1.5 s. */
+/* Away for five posts: from the author; from another follower while the author is gone; from the one that is
+ * left of many, the dead being silent. Always within 1.5 s. */
 static void test_away(void **state)
 {
     (void)state;
@@ -131,7 +131,8 @@ static void test_long(void **state)
     char text[16];
     for (int i = 1; i <= 3000; i++) {
         snprintf(text, sizeof text, "p%d", i);
-        timeline_command(net->nodes[0].t, net->now, &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
+        timeline_command(net->nodes[0].t, net->now,
+                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
         if (i % 200 == 0) {
             net_turn(net, 0);
             net_run(net, 50);
@@ -247,12 +248,13 @@ static int give_post(struct net *net, int to, int as_link_of, const struct made 
 {
     struct message m = { .kind = MESSAGE_POST,
                          .post = { .header = span(made->headers[i], POST_HEADER_SIZE),
-                                   .body = span(made->bodies[i], made->sizes[i]), .range = message_range_all() } };
+                                   .body = span(made->bodies[i], made->sizes[i]),
+                                   .range = message_range_all() } };
     return give(net, to, as_link_of, &m);
 }
 
-static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE], const struct made *made,
-                      const int *which, int n)
+static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE],
+                      const struct made *made, const int *which, int n)
 {
     static uint8_t buf[LINK_MESSAGE_MAX];
     struct bytes_out out = bytes_out(buf, sizeof buf);
@@ -260,7 +262,8 @@ static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[
     message_batch_begin(&w, &out, pk, 0, 0, MESSAGE_BATCH_BYTES);
     for (int i = 0; i < n; i++)
         assert_int_equal(message_batch_add(&w, span(made->headers[which[i]], POST_HEADER_SIZE),
-                                           span(made->bodies[which[i]], made->sizes[which[i]]), POST_HELD), 0);
+                                           span(made->bodies[which[i]], made->sizes[which[i]]), POST_HELD),
+                         0);
     message_batch_end(&w, 0);
     assert_int_equal(out.err, 0);
     struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(buf, out.size) };
@@ -340,7 +343,9 @@ static void test_wrong_transport_key(void **state)
         memcpy(c.transport_key, net->nodes[k == 0 ? 1 : 2].dest.key, LINK_KEY_SIZE);
         record_put_connection(&out, &c);
         struct message m = { .kind = MESSAGE_HELLO };
-        m.hello.record = (struct kad_item){ .is_mutable = true, .salt = span_str("connections/0"), .v = span(value, out.size),
+        m.hello.record = (struct kad_item){ .is_mutable = true,
+                                            .salt = span_str("connections/0"),
+                                            .v = span(value, out.size),
                                             .seq = (int64_t)(net->now.wall_ms / 1000) + 50 };
         kad_item_sign(&m.hello.record, net->nodes[2].identity);
         if (k == 1)
@@ -414,10 +419,11 @@ static void test_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_away),         cmocka_unit_test(test_old_posts), cmocka_unit_test(test_everybody),
-        cmocka_unit_test(test_long),         cmocka_unit_test(test_gap_is_shown), cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key), cmocka_unit_test(test_future),
-        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_away),         cmocka_unit_test(test_old_posts),
+        cmocka_unit_test(test_everybody),    cmocka_unit_test(test_long),
+        cmocka_unit_test(test_gap_is_shown), cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key),
+        cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

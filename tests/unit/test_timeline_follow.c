@@ -15,7 +15,8 @@ static void test_nine_at_once(void **state)
     (void)state;
     struct net *net = net_town(10, 11);
     for (int i = 1; i < 10; i++) {
-        timeline_command(net->nodes[i].t, net->now, &(struct timeline_command){ .verb = TL_FOLLOW, .who = "u0" });
+        timeline_command(net->nodes[i].t, net->now,
+                         &(struct timeline_command){ .verb = TL_FOLLOW, .who = "u0" });
         net_turn(net, i);
     }
     net_run(net, 4000);
@@ -117,7 +118,8 @@ static void send_follow(struct net *net, int to, int as_link_of, const struct ka
     net_turn(net, to);
 }
 
-static struct kad_entry make_entry(struct net *net, int who, int whom, int64_t seq, bool deleted, uint8_t buf[300])
+static struct kad_entry make_entry(struct net *net, int who, int whom, int64_t seq, bool deleted,
+                                   uint8_t buf[300])
 {
     struct record_follow f = { .deleted = deleted, .expires_s = (int64_t)(net->now.wall_ms / 1000) + 1000 };
     struct bytes_out out = bytes_out(buf, 300);

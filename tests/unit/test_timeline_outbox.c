@@ -22,7 +22,8 @@ static void assert_posts(struct net *net, int i, int n)
     int seen = 0;
     for (size_t k = s->n; k-- > 0;) {
         char text[16];
-        if (s->rows[k].kind != TL_ROW_POST || memcmp(s->rows[k].user.pk, net->nodes[0].identity->pk, KEY_SIZE) != 0)
+        if (s->rows[k].kind != TL_ROW_POST ||
+            memcmp(s->rows[k].user.pk, net->nodes[0].identity->pk, KEY_SIZE) != 0)
             continue;
         snprintf(text, sizeof text, "p%d", ++seen);
         assert_string_equal(s->texts[k], text);
@@ -54,7 +55,8 @@ static void test_ten(void **state)
     for (int i = 1; i < 11; i++)
         assert_posts(net, i, 20);
     assert_int_equal(net_status(net, 0)->rows[0].outbox, 0);
-    assert_int_equal(message_count(net, 0, MESSAGE_POST) + message_count(net, 0, MESSAGE_BATCH) <= 200 + 20, 1);
+    assert_int_equal(message_count(net, 0, MESSAGE_POST) + message_count(net, 0, MESSAGE_BATCH) <= 200 + 20,
+                     1);
     net_free(net);
 }
 
@@ -123,7 +125,8 @@ static void test_runs(void **state)
     uint64_t acks = message_count(net, 1, MESSAGE_ACK);
     for (int i = 1; i <= 300; i++) {
         snprintf(text, sizeof text, "p%d", i);
-        timeline_command(net->nodes[0].t, net->now, &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
+        timeline_command(net->nodes[0].t, net->now,
+                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
     }
     net_turn(net, 0);
     net_run(net, 200);
@@ -160,12 +163,14 @@ static void test_wait(void **state)
 {
     (void)state;
     struct net *net = fans(3, 26);
-    struct said *s = net_command(net, 0, (struct timeline_command){ .verb = TL_POST, .text = span_str("p1"), .wait_ms = 5000 });
+    struct said *s = net_command(
+        net, 0, (struct timeline_command){ .verb = TL_POST, .text = span_str("p1"), .wait_ms = 5000 });
     assert_int_equal(s->status, 0);
     assert_int_equal(s->rows[0].received, 2);
     net_kill(net, 2);
     uint64_t began = net->now.mono_ms;
-    s = net_command(net, 0, (struct timeline_command){ .verb = TL_POST, .text = span_str("p2"), .wait_ms = 1000 });
+    s = net_command(net, 0,
+                    (struct timeline_command){ .verb = TL_POST, .text = span_str("p2"), .wait_ms = 1000 });
     assert_int_equal(s->status, CAM_EPENDING);
     assert_int_equal(s->rows[0].received, 1);
     assert_int_equal(s->rows[0].waiting, 1);
@@ -179,7 +184,9 @@ static int ack(struct net *net, int as_link_of, uint64_t from, uint64_t seq, con
 {
     uint8_t buf[512];
     struct bytes_out out = bytes_out(buf, sizeof buf);
-    struct message m = { .kind = MESSAGE_ACK, .ack = { .from = from, .seq = seq, .range = message_range_all(), .stored_below = 1 } };
+    struct message m = { .kind = MESSAGE_ACK,
+                         .ack = {
+                             .from = from, .seq = seq, .range = message_range_all(), .stored_below = 1 } };
     memcpy(m.ack.author, net->nodes[0].identity->pk, KEY_SIZE);
     memcpy(m.ack.hash, hash, HASH_SIZE);
     message_encode(&out, &m);
@@ -206,7 +213,7 @@ static void test_false_acks(void **state)
     assert_int_equal(ack(net, 3, 1, 2, hash), CAM_EREFUSED);
     assert_int_equal(ack(net, 1, 1, 2, zero), CAM_EAUTH);   /* it cannot have it: it does not know the hash */
     assert_int_equal(ack(net, 1, 1, 7, hash), CAM_EREFUSED); /* of a post that does not exist */
-    assert_int_equal(ack(net, 1, 2, 2, hash), 0);            /* with a hole below: it is still owed the first */
+    assert_int_equal(ack(net, 1, 2, 2, hash), 0); /* with a hole below: it is still owed the first */
     struct said *s = net_command(net, 0, (struct timeline_command){ .verb = TL_OUTBOX });
     assert_int_equal(s->n, 2);
     assert_int_equal(net_status(net, 0)->rows[0].refused, refused + 3);
@@ -245,9 +252,10 @@ static void test_moved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ten),  cmocka_unit_test(test_dead_delay_nobody), cmocka_unit_test(test_killed_author),
-        cmocka_unit_test(test_runs), cmocka_unit_test(test_loss),              cmocka_unit_test(test_wait),
-        cmocka_unit_test(test_false_acks), cmocka_unit_test(test_moved),
+        cmocka_unit_test(test_ten),           cmocka_unit_test(test_dead_delay_nobody),
+        cmocka_unit_test(test_killed_author), cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_loss),          cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_false_acks),    cmocka_unit_test(test_moved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

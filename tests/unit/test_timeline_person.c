@@ -222,8 +222,9 @@ static void test_suggestions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_who),         cmocka_unit_test(test_pinned),  cmocka_unit_test(test_two_claim),
-        cmocka_unit_test(test_taken_later), cmocka_unit_test(test_key_changed), cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_who),         cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_two_claim),   cmocka_unit_test(test_taken_later),
+        cmocka_unit_test(test_key_changed), cmocka_unit_test(test_profile),
         cmocka_unit_test(test_suggestions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

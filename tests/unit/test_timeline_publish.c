@@ -188,7 +188,9 @@ static void test_newer_seq(void **state)
     (void)state;
     struct net *net = net_town(4, 65);
     struct net_node *n = &net->nodes[1];
-    struct record_profile p = { .name = "u1", .n_devices = 1, .expires_s = (int64_t)(net->now.wall_ms / 1000) + 86400 };
+    struct record_profile p = { .name = "u1",
+                                .n_devices = 1,
+                                .expires_s = (int64_t)(net->now.wall_ms / 1000) + 86400 };
     uint8_t value[KAD_OWN_VALUE_MAX];
     struct bytes_out out = bytes_out(value, sizeof value);
     record_put_profile(&out, &p);
@@ -216,10 +218,16 @@ static void test_codecs(void **state)
     addr_parse("[2001:db8::1]:9", &a);
     for (int kind = 0; kind < 7; kind++) {
         struct bytes_out out = bytes_out(buf, sizeof buf);
-        struct record_profile p = { .name = "ana", .bio = span_str("hi"), .devices = { 0, 7 }, .n_devices = 2, .followers = 3, .expires_s = 9 };
+        struct record_profile p = { .name = "ana",
+                                    .bio = span_str("hi"),
+                                    .devices = { 0, 7 },
+                                    .n_devices = 2,
+                                    .followers = 3,
+                                    .expires_s = 9 };
         struct record_connection c = { .addr = a, .reachable = true, .expires_s = 9 };
         struct record_head h = { .seq = 1, .id = 2, .at_ms = 3, .instance = 4, .expires_s = 9 };
-        struct record_follow f = { .name = "bob", .n_hints = 3, .expires_s = 9 }, gone = { .deleted = true, .expires_s = 9 };
+        struct record_follow f = { .name = "bob", .n_hints = 3, .expires_s = 9 },
+                             gone = { .deleted = true, .expires_s = 9 };
         for (int i = 0; i < 3; i++)
             f.hints[i] = (struct record_hint){ .device = (uint16_t)(1021 + i), .addr = a };
         struct record_claim cl = { .created_s = 1, .expires_s = 9 };
@@ -245,7 +253,8 @@ static void test_codecs(void **state)
             assert_int_equal(err, size == out.size ? 0 : CAM_EFORMAT);
         }
         assert_true(p.n_devices == 2 && p.devices[1] == 7 && span_equal(p.bio, span_str("hi")));
-        assert_true(addr_equal(&c.addr, &a) && h.instance == 4 && f.n_hints == 3 && f.hints[2].device == 1023);
+        assert_true(addr_equal(&c.addr, &a) && h.instance == 4 && f.n_hints == 3 &&
+                    f.hints[2].device == 1023);
         assert_true(gone.deleted && cl.created_s == 1 && fg.n == 2);
     }
     uint16_t n;

@@ -40,7 +40,8 @@ static void test_post_while_followed(void **state)
     (void)state;
     for (uint64_t delay_ms = 0; delay_ms < 60; delay_ms += 3) {
         struct net *net = net_town(2, 100 + delay_ms);
-        timeline_command(net->nodes[1].t, net->now, &(struct timeline_command){ .verb = TL_FOLLOW, .who = "u0" });
+        timeline_command(net->nodes[1].t, net->now,
+                         &(struct timeline_command){ .verb = TL_FOLLOW, .who = "u0" });
         net_turn(net, 1);
         net_run(net, delay_ms);
         net_post(net, 0, "now");
@@ -99,7 +100,8 @@ static void test_refusals(void **state)
     struct said *s = net_command(net, 0, (struct timeline_command){ .verb = TL_REGISTER, .name = "eve",
                                                                     .identity = net->nodes[1].identity });
     assert_int_equal(s->status, CAM_ETAKEN);
-    s = net_command(net, 0, (struct timeline_command){ .verb = TL_LOGIN, .identity = net->nodes[1].identity });
+    s = net_command(net, 0,
+                    (struct timeline_command){ .verb = TL_LOGIN, .identity = net->nodes[1].identity });
     assert_int_equal(s->status, CAM_ETAKEN);
     assert_int_equal(net_follow(net, 0, "No Name")->status, CAM_EINVAL);
     assert_int_equal(net_follow(net, 0, "u0")->status, CAM_EINVAL);
@@ -191,7 +193,8 @@ static void test_idle(void **state)
     net_run(net, 3600000);
     for (int i = 0; i < 4; i++) {
         uint64_t turns = net->nodes[i].all_turns - before[i], bytes = net->nodes[i].sent_bytes - sent[i];
-        print_message("node %d: %.2f turns/s, %.1f link bytes/s\n", i, (double)turns / 3600, (double)bytes / 3600);
+        print_message("node %d: %.2f turns/s, %.1f link bytes/s\n", i, (double)turns / 3600,
+                      (double)bytes / 3600);
         assert_true(turns < 3600 * 4);
         assert_true(bytes < 3600 * 40);
     }
@@ -249,9 +252,11 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two),     cmocka_unit_test(test_post_while_followed), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_live),               cmocka_unit_test(test_failed_commit),
-        cmocka_unit_test(test_idle),    cmocka_unit_test(test_ids_rise),            cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_two),   cmocka_unit_test(test_post_while_followed),
+        cmocka_unit_test(test_alone), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_live),  cmocka_unit_test(test_failed_commit),
+        cmocka_unit_test(test_idle),  cmocka_unit_test(test_ids_rise),
+        cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

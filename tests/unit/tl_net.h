@@ -9,8 +9,8 @@
  *     net_kill(net, 1);                                     // as SIGKILL: what was not committed is gone
  *     net_free(net);
  *
- * Links are as weak as the contract in link.h allows: in order for one connection, lost without a word when the
- * receiver dies; a destination that is not there gives LINK_UNSENT and LINK_DOWN after a while. */
+ * Links are as weak as the contract in link.h allows: in order for one connection, lost without a word when
+ * the receiver dies; a destination that is not there gives LINK_UNSENT and LINK_DOWN after a while. */
 #ifndef TESTS_TL_NET_H
 #define TESTS_TL_NET_H
 #include <stdarg.h>
@@ -160,15 +160,19 @@ static inline void net_send_udp(struct net *net, int from, const struct kad_data
     if (to < 0 || !net->nodes[to].running || net->nodes[to].partitioned || net->nodes[from].partitioned ||
         (net->loss_percent && rng_below(&net->rng, 100) < net->loss_percent))
         return;
-    net_push(net, (struct net_event){ .at_ms = net->now.mono_ms + NET_UDP_MS, .to = to, .life = net->nodes[to].life,
-                                      .from = net->nodes[from].dest.addr, .data = net_copy(d->data, d->size),
+    net_push(net, (struct net_event){ .at_ms = net->now.mono_ms + NET_UDP_MS,
+                                      .to = to,
+                                      .life = net->nodes[to].life,
+                                      .from = net->nodes[from].dest.addr,
+                                      .data = net_copy(d->data, d->size),
                                       .size = d->size });
 }
 
 static inline bool *net_conn(struct net_node *node, const struct link_dest *to)
 {
     for (size_t i = 0; i < node->n_conns; i++)
-        if (memcmp(node->conns[i].key, to->key, LINK_KEY_SIZE) == 0 && addr_equal(&node->conns[i].addr, &to->addr))
+        if (memcmp(node->conns[i].key, to->key, LINK_KEY_SIZE) == 0 &&
+            addr_equal(&node->conns[i].addr, &to->addr))
             return &node->conns[i].up;
     if (node->n_conns == sizeof node->conns / sizeof node->conns[0])
         node->n_conns = 0;
@@ -329,8 +333,8 @@ static inline void net_run_until(struct net *net, uint64_t until_ms, const bool 
         }
         for (int i = 0; i < net->n; i++) {
             struct net_node *n = &net->nodes[i];
-            if (n->running &&
-                (due[i] || kad_deadline_ms(n->kad) <= net->now.mono_ms || timeline_deadline_ms(n->t) <= net->now.mono_ms))
+            if (n->running && (due[i] || kad_deadline_ms(n->kad) <= net->now.mono_ms ||
+                               timeline_deadline_ms(n->t) <= net->now.mono_ms))
                 net_turn(net, i);
         }
         if (net->now.mono_ms >= until_ms)
@@ -378,7 +382,8 @@ static inline int net_load_kad(void *ctx, struct span key, struct span value)
     return 0;
 }
 
-/* Starts a node: from its store, at its port or another, joining through `join` (-1: nobody; it must remember). */
+/* Starts a node: from its store, at its port or another, joining through `join` (-1: nobody; it must
+ * remember). */
 static inline void net_start_at(struct net *net, int i, uint16_t port, int join)
 {
     struct net_node *n = &net->nodes[i];
@@ -402,7 +407,10 @@ static inline void net_start_at(struct net *net, int i, uint16_t port, int join)
         kad_join(n->kad, net->now, &net->nodes[join].dest.addr);
 }
 
-static inline void net_start(struct net *net, int i, uint16_t port) { net_start_at(net, i, port, i ? 0 : -1); }
+static inline void net_start(struct net *net, int i, uint16_t port)
+{
+    net_start_at(net, i, port, i ? 0 : -1);
+}
 
 static inline void net_kill(struct net *net, int i)
 {
