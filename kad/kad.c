@@ -36,7 +36,7 @@ struct kad *kad_new(const struct kad_config *config, const struct rng *rng, stru
     k->has_network = network[0] != 0;
     hash_sha1(word, network, strlen(network));
     memcpy(k->network, word, sizeof k->network);
-    k->datagram_max = k->has_network ? KAD_DATAGRAM_MAX : KAD_DATAGRAM_PUBLIC_MAX;
+    k->datagram_max = k->has_network ? KAD_DATAGRAM_USUAL : KAD_DATAGRAM_PUBLIC;
     id_random(rng, id);
     for (unsigned net = 0; net < 2; net++) {
         k->net[net].used = net == 0 ? config->use_v4 : config->use_v6;

@@ -25,8 +25,9 @@
 #define KAD_ID_SIZE 20
 #define KAD_K 16                /* bucket size and replicas (DESIGN: Kademlia paper's k) */
 #define KAD_ALPHA 4             /* queries in flight in a lookup */
-#define KAD_DATAGRAM_MAX 1232   /* bytes; fits IPv6's minimum MTU */
-#define KAD_DATAGRAM_PUBLIC_MAX 1024
+#define KAD_DATAGRAM_MAX 1400   /* bytes: a put of KAD_VALUE_MAX with key, salt, signature and token needs 1362 */
+#define KAD_DATAGRAM_USUAL 1232 /* all but such values stay below: IPv6's minimum MTU without headers */
+#define KAD_DATAGRAM_PUBLIC 1024 /* the same on the public network */
 #define KAD_VALUE_MAX 1000      /* BEP 44: bytes of a bencoded value */
 #define KAD_OWN_VALUE_MAX 700   /* our own records stay below this */
 #define KAD_SALT_MAX 64         /* BEP 44 */

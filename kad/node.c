@@ -24,7 +24,7 @@ static int send_query(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
 {
     q->t = span(tx->tid, RPC_TID_SIZE);
     envelope(k, &tx->to, q);
-    struct bytes_out out = rpc_queue_begin(&k->out, k->datagram_max);
+    struct bytes_out out = rpc_queue_begin(&k->out, KAD_DATAGRAM_MAX);
     krpc_encode(&out, q);
     if (out.err)
         return CAM_EFULL;
@@ -111,6 +111,9 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
         out.size = 0;
         krpc_encode(&out, r);
     }
+    /* Contacts give way to a value, but nothing else can: one of 1000 bytes (BEP 44) needs more than is usual. */
+    if (r->v.data)
+        max = room < KAD_DATAGRAM_MAX ? room : KAD_DATAGRAM_MAX;
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
         k->stats.drop_budget++;
     } else {
