@@ -412,6 +412,7 @@ void kad_stats(const struct kad *k, struct kad_stats *ret_stats)
     s->refused_signature += held.refused_signature;
     s->refused_stale += held.refused_stale;
     s->refused_full += held.refused_full;
+    s->refused_form += held.refused_form;
 }
 
 bool kad_contact_at(const struct kad *k, struct now now, size_t i, struct kad_contact *ret_contact)

@@ -179,7 +179,7 @@ struct kad_stats {
     uint64_t in_datagrams, out_datagrams, in_bytes, out_bytes;
     uint64_t in_queries, in_replies, in_errors;
     uint64_t drop_malformed, drop_unexpected, drop_budget, drop_version; /* why datagrams were dropped */
-    uint64_t refused_signature, refused_stale, refused_token, refused_full;   /* why stores were refused */
+    uint64_t refused_signature, refused_stale, refused_token, refused_full, refused_form; /* why puts were refused */
     uint32_t timeouts;
 };
 

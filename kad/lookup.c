@@ -111,7 +111,8 @@ int lookup_next(const struct lookup *l)
         const struct lookup_node *node = &l->nodes[l->order[i]];
         if (node->state == LOOKUP_NEW)
             return l->order[i];
-        before += counts(node);
+        /* One that has stalled is likely dead: the next in line is asked before that is certain. */
+        before += counts(node) && node->state != LOOKUP_STALLED;
     }
     if (l->answered > 0 || l->asked > 0 || l->stalled > 0)
         return -1;

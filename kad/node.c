@@ -65,9 +65,9 @@ void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
         rpc_resent(&k->rpc, k->now.mono_ms, tx);
 }
 
-int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
+static int ping(struct kad *k, const struct addr *to, const uint8_t *id, enum rpc_owner owner)
 {
-    struct rpc_tx tx = {.to = *to, .owner = RPC_OWNER_TABLE};
+    struct rpc_tx tx = {.to = *to, .owner = (uint8_t)owner};
     struct krpc_msg q = {.method = KRPC_PING};
 
     if (id)
@@ -75,12 +75,17 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
     return node_query(k, &tx, &q);
 }
 
+int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
+{
+    return ping(k, to, id, RPC_OWNER_TABLE);
+}
+
 /* A ping to somebody whom we only know from his queries, or from hearsay: it counts like a reply, for the query may
  * be forged. */
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id)
 {
     if (!rpc_is_asking(&k->rpc, to) && kad_guard_send(k->guard, k->now, to, NODE_PING_BYTES))
-        node_ping(k, to, id);
+        ping(k, to, id, RPC_OWNER_CHALLENGE);
 }
 
 /* Cuts whole contacts off until `over` bytes are saved; the longer list first. */
@@ -94,10 +99,39 @@ static void trim_nodes(struct krpc_msg *r, size_t over)
     }
 }
 
+/* A contact that answers has proven its address; the guard is told when it matters, so that it need not remember
+ * everybody whom we ever asked. */
+static bool is_contact(struct kad *k, const struct addr *addr)
+{
+    const struct table *t = &node_net_of(k, addr)->table;
+
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct table_contact *c = &t->contacts[i];
+        struct addr at;
+        if (c->fails > 0 || be16(c->port) != addr->port)
+            continue;
+        at = table_addr(t, c);
+        if (addr_equal(&at, addr))
+            return true;
+    }
+    return false;
+}
+
+size_t node_room(struct kad *k, const struct addr *to)
+{
+    size_t room = kad_guard_room(k->guard, k->now, to);
+
+    if (room < k->datagram_max && !kad_guard_is_proven(k->guard, k->now, to) && is_contact(k, to)) {
+        kad_guard_prove(k->guard, k->now, to);
+        room = kad_guard_room(k->guard, k->now, to);
+    }
+    return room;
+}
+
 void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
 {
     uint8_t seen[ADDR_COMPACT_MAX];
-    size_t room = kad_guard_room(k->guard, k->now, to);
+    size_t room = node_room(k, to);
     size_t max = room < k->datagram_max ? room : k->datagram_max;
 
     envelope(k, to, r);
@@ -212,7 +246,8 @@ static void node_heard(struct kad *k, const struct rpc_tx *tx, const struct krpc
     struct node_net *net = node_net_of(k, &tx->to);
     uint32_t rtt = tx->resent ? TABLE_RTT_UNKNOWN : (uint32_t)(k->now.mono_ms - tx->sent_ms);
 
-    kad_guard_prove(k->guard, k->now, &tx->to);
+    if (tx->owner == RPC_OWNER_CHALLENGE)
+        kad_guard_prove(k->guard, k->now, &tx->to);
     k->heard_ms = k->now.mono_ms;
     mark_dead(k, &tx->to, false);
     if (rtt != TABLE_RTT_UNKNOWN)

@@ -31,9 +31,9 @@
 #define NODE_JOIN_MAX 16            /* addresses given to kad_join */
 #define NODE_REMEMBER_MAX 256       /* contacts remembered from disk */
 #define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
-#define NODE_DEAD_MAX 32            /* addresses that did not answer lately: lookups ask them last */
+#define NODE_DEAD_MAX 24            /* addresses that did not answer lately: lookups ask them last */
 #define NODE_DEAD_MS 30000
-#define NODE_VOTES_MAX 8            /* what others say our address is */
+#define NODE_VOTES_MAX 5            /* what others say our address is */
 #define NODE_VOTES_NEEDED 3
 #define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
 #define NODE_GREET_PER_S 4          /* ... and a second */
@@ -145,6 +145,8 @@ static inline struct node_net *node_net_of(struct kad *k, const struct addr *a)
 int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q);
 /* The same query once more, under the id it has. */
 void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q);
+/* How large a reply may go there now. */
+size_t node_room(struct kad *k, const struct addr *to);
 /* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. */
 void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r);
 bool node_network_ok(const struct kad *k, const struct krpc_msg *m);

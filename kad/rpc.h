@@ -31,6 +31,7 @@
 enum rpc_owner {
     RPC_OWNER_NONE,    /* whoever asked is gone: the answer still tells that the contact lives */
     RPC_OWNER_TABLE,   /* is it alive? */
+    RPC_OWNER_CHALLENGE, /* is it where it says it is? */
     RPC_OWNER_JOIN,    /* a join address or a remembered contact: find_node of our own id */
     RPC_OWNER_REQUEST,
 };

@@ -179,7 +179,7 @@ static int serve_sget(struct kad *k, const struct addr *from, const struct krpc_
     kad_shard_target(&shard, target);
     if (!q->after)
         add_nodes(k, from, q, target, parts, r);
-    size_t used = SERVE_ENVELOPE + r->nodes.size + r->nodes6.size, room = kad_guard_room(k->guard, k->now, from);
+    size_t used = SERVE_ENVELOPE + r->nodes.size + r->nodes6.size, room = node_room(k, from);
     if (room > k->datagram_max)
         room = k->datagram_max;
     query.max_bytes = room > used ? room - used : 1; /* at least one entry: contacts give way to it */

@@ -52,7 +52,7 @@ static void fifty_join_and_find(void **state)
     net_free(net);
 }
 
-/* All at once, half of the datagrams' way home lost now and then. */
+/* All at once, while every tenth datagram is lost. */
 static void all_join_at_once_with_loss(void **state)
 {
     (void)state;
@@ -66,7 +66,7 @@ static void all_join_at_once_with_loss(void **state)
     for (size_t i = 0; i < net->n; i++)
         assert_true(net->nodes[i].ready >= 1);
     net->options.loss = 0;
-    net_run(net, 10000);
+    net_run(net, 40000); /* whom the loss made look dead is not asked for half a minute */
     find_is_exact(net, 40);
     net_check(net);
     net_free(net);
@@ -223,7 +223,6 @@ static void half_of_them_die(void **state)
         if (get->done_ms - get->started_ms > worst)
             worst = get->done_ms - get->started_ms;
     }
-    if (worst > 800) print_message("worst %u\n", (unsigned)worst);
     assert_true(worst <= 800);
     net_run(net, 40 * 60000);
     find_is_exact(net, 20);
