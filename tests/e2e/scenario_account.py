@@ -149,6 +149,23 @@ def node_without_a_user(w):
 
 
 @scenario()
+def logout_beside_a_node_that_stays(w):
+    """`camellia node` was started by hand: logout takes the key away and leaves it running."""
+    ana = w.home("ana")
+    process = ana.node()
+    ana.register(status=75)
+    message = ana.run("logout", json=False)
+    equal(message.status, 0, str(message))
+    check(b"goes on" in message.err, str(message))
+    check(process.poll() is None and ana.ok("whoami")[0]["locked"])
+    ana.fails(77, "post", "x", word="locked")
+    ana.login()
+    ana.post("x")
+    process.terminate()
+    equal(process.wait(10), 0)
+
+
+@scenario()
 def many_homes_and_long_paths(w):
     """A socket's path has room for 107 bytes only; homes may lie deeper than that."""
     deep = w.home("d" * 100)

@@ -278,3 +278,29 @@ def names_tags_and_ids(w):
         equal(bob.ok("profile", form)[0]["id"], who["id"], form)
     bob.fails(67, "follow", "nobodyhere", word="unknown-user")
     bob.fails(67, "follow", "ana#aaaaaaaa")
+
+
+@scenario(timeout=120)
+def everybody_posts_at_once(w):
+    """Five follow one another and all post at the same time: everybody sees all of it, in the same order."""
+    homes = w.users("a", "b", "c", "d", "e")
+    for h in homes:
+        for other in homes:
+            if other is not h:
+                h.ok("follow", other.name)
+    start = time.monotonic()
+    together([lambda h=h: [h.post("%s says %d" % (h.name, i)) for i in range(20)] for h in homes])
+    posted = time.monotonic() - start
+
+    def all_there():
+        return all(len(h.timeline()) == 100 for h in homes)
+    wait_until(lambda: "a hundred posts at each: %s" % [len(h.timeline()) for h in homes], all_there, 20)
+    note("100 posts in %.1f s, at all five after %.1f s" % (posted, time.monotonic() - start))
+    orders = [[(r["id"], r["author"], r["text"]) for r in h.timeline()] for h in homes]
+    for order in orders[1:]:
+        equal(order, orders[0], "the same order everywhere")
+    for h in homes:
+        for other in homes:
+            equal(h.texts(other.name), ["%s says %d" % (other.name, i) for i in range(20)], h.name)
+            profile = h.ok("profile", other.name)[0]
+            equal((profile["complete_to"], profile["gaps"]), (20, 0), profile)
