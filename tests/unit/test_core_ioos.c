@@ -443,7 +443,9 @@ static void test_spawn(void **state)
     size_t size;
     int leak = open("/dev/null", O_RDONLY); /* must not be inherited */
     int at_nine = dup2(leak, 9);
-    assert_int_equal(spawn("echo to-log; echo to-err >&2; ls /proc/$$/fd | tr '\\n' ' '; read line; echo \"[$line]\"; "
+    assert_int_equal(spawn("echo to-log; echo to-err >&2; "
+                           "for f in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && printf \"$f \"; done; "
+                           "read line; echo \"[$line]\"; "
                            "echo '0 127.0.0.1:8000' >&3; exec 3>&-; exec sleep 60", 5000, &pid, text), 0);
     assert_string_equal(text, "127.0.0.1:8000");
     assert_true(io_proc_alive(pid));
