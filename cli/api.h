@@ -1,5 +1,5 @@
 /* The local API's meaning: JSON requests in, timeline commands and kad requests out; rows and answers back to
- * JSON. Pure: cli/io_api.h carries the text. `api_verbs` in api.c is the table of words.
+ * JSON. Pure: cli/io_api.h carries the text. `api_verbs` in api_request.c is the table of words.
  *
  * Invariants: every request that can be read ends in exactly one {"done":true} with its tag, in the order in
  * which the answers were made; `renew` alone has no reply of its own. A client that is gone leaves nothing

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include "cli/api.h"
 
+#define API_VERSION 1 /* "v" of every message */
+
 enum api_kind { API_FREE, API_TIMELINE, API_DHT_PING, API_DHT_FIND, API_DHT_GET, API_DHT_PUT };
 
 struct api_request {
@@ -43,13 +45,18 @@ struct api {
 /* The id that stands for a request below: place and generation, never with TIMELINE_TAG_FOREIGN's bit. */
 uint64_t api_request_id(const struct api *api, const struct api_request *r);
 struct api_request *api_request_of(struct api *api, uint64_t id); /* NULL: ended meanwhile */
+struct api_request *api_request_begin(struct api *api, uint64_t client, int64_t tag); /* when it has room */
 void api_request_end(struct api *api, struct api_request *r);
+void api_cancel(struct api *api, struct now now, struct api_request *r); /* ends it without a word */
 
 /* Replies. `row` is taken. api_done also ends the request. A NULL message is the error's own text. */
 void api_row(struct api *api, const struct api_request *r, json_t *row);
 void api_done(struct api *api, struct api_request *r, int err, const char *message);
 void api_done_status(struct api *api, struct api_request *r, int status, const char *word,
                      const char *message);
+
+void api_reply_done(struct api *api, uint64_t client, int64_t tag, int status, const char *word,
+                    const char *message); /* the last reply to what has no place in the table */
 
 /* api_row.c: rows as JSON. NULL when out of memory. */
 json_t *api_row_json(const struct api *api, struct now now, const struct timeline_row *row);
@@ -69,7 +76,8 @@ void api_peers(struct api *api, struct now now, struct api_request *r);
 void api_dht_put_free(struct api_request *r);
 void api_dht_event(struct api *api, struct now now, struct api_request *r, const struct kad_event *event);
 
-/* api.c: arguments. 0 also when missing (with the default); CAM_EUSAGE: another type, out of range. */
+/* api_request.c: arguments. 0 also when missing (with the default); CAM_EUSAGE: another type, out of range.
+ */
 int api_arg_text(const json_t *args, const char *key, struct span *ret); /* missing: data NULL */
 int api_arg_string(const json_t *args, const char *key, const char **ret); /* no NUL inside; missing: NULL */
 

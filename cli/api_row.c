@@ -188,7 +188,7 @@ static json_t *dht_json(const struct kad_stats *k)
     put(dht, "out_datagrams", json_u64(k->out_datagrams));
     put(dht, "dropped", json_u64(k->drop_malformed + k->drop_unexpected + k->drop_budget + k->drop_version));
     put(dht, "refused",
-        json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full));
+        json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full + k->refused_form));
     return dht;
 }
 
