@@ -36,11 +36,13 @@ int run_dht_ping(struct cli *cli, const struct cli_args *args)
 {
     struct conf_host host;
     struct addr addr;
-    char text[ADDR_TEXT_SIZE];
+    char text[ADDR_TEXT_SIZE], why[CONF_HOST_MAX + 64];
     if (conf_host_parse(args->arg[0], 0, &host))
         return view_error(&cli->view, CAM_EINVAL, "that is no address: HOST:PORT, like 127.0.0.1:8000");
-    if (io_resolve_now(&host, &addr)) /* here, where waiting holds up nobody; the node takes numbers only */
-        return view_error(&cli->view, CAM_ENET, "that host has no address");
+    if (io_resolve_now(&host, &addr)) { /* here, where waiting holds up nobody; the node takes numbers only */
+        snprintf(why, sizeof why, "%s has no address: is the name right, is there a network?", host.host);
+        return view_error(&cli->view, CAM_ENET, why);
+    }
     return call_with(cli, args, "dht_ping", "address", addr_text(&addr, text));
 }
 
