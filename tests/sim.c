@@ -178,8 +178,8 @@ static void fail_and_post(struct world *w, uint64_t minutes)
             if (sim_now_ms(w->sim) >= w->users[user].back_ms) come_back(w, user);
         } else if (dice < 60) {
             for (uint32_t n = 1 + sim_below(w->sim, 3); n > 0; n--) post(w, user);
-            if (dice < 5) { /* killed in the turn after `post` was asked, or just after it answered */
-                sim_run(w->sim, dice);
+            if (dice < 10) { /* killed before `post` is read, or just after it answered */
+                if (dice % 2) sim_run(w->sim, dice / 2);
                 crash(w, user);
             }
         } else if (dice < 66) {

@@ -15,6 +15,7 @@
 #define REFUSED_MS 200     /* a connection to nobody is given up after this */
 #define TCP_RESEND_MS 200  /* what a lost packet costs a link: delay, never loss */
 #define LINKS_MAX 4096
+#define CHECK_EVERY 61     /* events between two looks at a node's invariants */
 #define TURNS_MAX 1000     /* at one instant; more means that a node spins */
 
 enum kind { EV_DATAGRAM, EV_LINK, EV_REQUEST, EV_WAKE };
@@ -375,6 +376,7 @@ static void turn(struct sim_node *n)
         assert(err == 0);
         assert(++turns < TURNS_MAX);
     } while (node_busy(n->node) || n->udp.n + n->link.n + n->api.n);
+    if (n->sim->delivered % CHECK_EVERY == 0) node_check(n->node);
     schedule_wake(n);
 }
 
