@@ -204,19 +204,18 @@ int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_
                               .h = h,
                               .is_new = true,
                               .is_shown = true };
-    struct feed_verdict verdict = { .n_new = 1, .extends_head = true };
     post_hash(header, item.hash);
     if (a->feed.store_key == 0 && (err = store_feed_save(t->store, &a->feed)))
         return err;
     err = store_post_put(t->store, &a->feed, &item, t->now.wall_ms, NULL);
     if (err)
         return err;
-    feed_apply_run(&a->feed, &item, 1, &verdict);
+    feed_apply_run(&a->feed, &item, 1, NULL);
     a->feed_dirty = true;
     a->ids = ids;
 
     outbox_posted(t);
-    reading_new_post(t, &item, NULL);
+    reading_new_post(t, &a->feed, &item, NULL);
     publish_want(t, PUBLISH_HEAD, a->device, NULL, 2000);
     *ret_id = h.id;
     *ret_seq = h.seq;

@@ -259,7 +259,8 @@ static void go_on(struct timeline *t, struct follow *f)
         n_asked++;
         next_ms = deadline_min(next_ms, until_ms);
     }
-    if (!is_lacking(f) && (c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH)) {
+    if (!is_lacking(f) && f->feed.bodies_missing == 0 &&
+        (c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH)) {
         finish(t, f); /* what others still send is taken up all the same */
         return;
     }
@@ -277,6 +278,19 @@ static void go_on(struct timeline *t, struct follow *f)
     due(t, f, deadline_min(c->due_ms, next_ms));
 }
 
+/* Headers that came without their bodies, from somebody who keeps posts for a shorter time: has this one
+ * them? */
+static bool ask_bodies(struct timeline *t, struct follow *f, struct candidate *at)
+{
+    uint64_t from_seq, to_seq;
+    if (f->feed.bodies_missing == 0 || f->feed.bodies_missing == at->bodies_missing ||
+        store_post_missing(t->store, &f->feed, &from_seq, &to_seq))
+        return false;
+    at->bodies_missing = f->feed.bodies_missing;
+    send_want(t, f, at, from_seq, to_seq);
+    return true;
+}
+
 /* This candidate answered and something is still missing: the rest from it, if it has been of use. */
 static void pull(struct timeline *t, struct follow *f, struct candidate *at, bool was_useful)
 {
@@ -288,6 +302,8 @@ static void pull(struct timeline *t, struct follow *f, struct candidate *at, boo
         send_want(t, f, at, from_seq, to_seq);
         return;
     }
+    if (ask_bodies(t, f, at))
+        return;
     at->state = CANDIDATE_EMPTY;
     if (c->source == index)
         c->source = -1;
@@ -304,11 +320,6 @@ static void answered(struct chase *c, struct candidate *at)
 void catchup_batch(struct timeline *t, struct follow *f, struct link *from, const struct message_batch *m,
                    size_t bytes, int err, uint32_t n_new)
 {
-    bool is_author = from->owner == f->who;
-    if ((err == 0 || err == CAM_EDUP) && is_author && m->n_posts && feed_holds(&f->feed, f->feed.known_seq)) {
-        feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
-        follow_touched(t, f, true);
-    }
     struct candidate *at = f->chase ? find_candidate(f->chase, from->key) : NULL;
     if (!at) {
         if (err == 0 && is_lacking(f))

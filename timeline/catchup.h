@@ -45,7 +45,8 @@ struct candidate {
     bool is_author;
     bool has_answered;
     enum candidate_state state;
-    uint64_t asked_ms; /* mono */
+    uint32_t bodies_missing; /* how many we lacked when it was asked for bodies; 0: it was not */
+    uint64_t asked_ms;       /* mono */
 };
 
 struct chase {

@@ -35,10 +35,12 @@ int collector_run(struct collector *c, struct store *store, struct now now)
         c->due_ms = now.mono_ms; /* the next turn: others get theirs in between */
         return 0;
     }
-    /* Rounds begin a minute apart, and not in a burst after a sleep. */
-    c->round_ms += COLLECTOR_ROUND_MS;
+    /* Rounds begin a minute apart, a second where posts live for less; and not in a burst after a sleep. */
+    uint64_t pause_ms =
+        c->lifespan_s * UINT64_C(1000) < COLLECTOR_ROUND_MS ? COLLECTOR_SHORT_MS : COLLECTOR_ROUND_MS;
+    c->round_ms += pause_ms;
     if (c->round_ms <= now.mono_ms)
-        c->round_ms = now.mono_ms + COLLECTOR_ROUND_MS;
+        c->round_ms = now.mono_ms + pause_ms;
     c->due_ms = c->round_ms;
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "timeline/store.h"
 
 #define COLLECTOR_ROUND_MS (60 * 1000)
+#define COLLECTOR_SHORT_MS 1000   /* where our lifespan is shorter than a round */
 #define COLLECTOR_SLICE_POSTS 500 /* bodies in one turn: a few milliseconds */
 
 struct collector {

@@ -18,7 +18,8 @@ void intake_clear(struct timeline *t)
         remove_held(&t->intake, 0);
 }
 
-/* Keeps a message until the time of its post has come. What finds no room is asked for again by catching up. */
+/* Keeps a message until the time of its post has come. What finds no room is asked for again by catching up.
+ */
 static void hold(struct timeline *t, const struct link *from, struct span bytes, uint64_t until_ms)
 {
     struct intake *in = &t->intake;
@@ -42,15 +43,21 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
                     uint32_t *ret_new)
 {
     struct feed_item *items = t->intake.items;
-    struct feed_rules rules = { .lifespan_s = t->config.lifespan_s, .hash_at = store_post_hash, .ctx = t->store };
+    struct feed_rules rules = { .lifespan_s = t->config.lifespan_s,
+                                .hash_at = store_post_hash,
+                                .ctx = t->store };
     struct feed_verdict v;
     bool is_author = from->owner == f->who;
     const uint8_t *via = is_author || !from->owner ? NULL : from->owner->pk;
     *ret_new = 0;
 
     int err = feed_check_run(&f->feed, items, n, &rules, t->now, &v);
-    if (err == CAM_EAGAIN && v.wait_until_ms)
-        hold(t, from, bytes, v.wait_until_ms);
+    if (err == CAM_EAGAIN && v.wait_until_ms) {
+        if (post_header_verify(items[0].header.data))
+            err = CAM_EAUTH; /* forged ones must not take the places of those that are only early */
+        else
+            hold(t, from, bytes, v.wait_until_ms);
+    }
     if (err == 0) {
         feed_apply_run(&f->feed, items, n, &v);
         if (f->feed.store_key == 0)
@@ -59,12 +66,12 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
             if (items[i].is_new) {
                 err = store_post_put(t->store, &f->feed, &items[i], t->now.wall_ms, via);
                 if (!err && items[i].state == POST_HELD && items[i].is_shown)
-                    reading_new_post(t, &items[i], via);
+                    reading_new_post(t, &f->feed, &items[i], via);
             } else if (v.n_fill) {
                 bool filled;
                 if (store_post_fill(t->store, &f->feed, &items[i], &filled) == 0 && filled &&
                     items[i].state == POST_HELD && items[i].is_shown)
-                    reading_new_post(t, &items[i], via);
+                    reading_new_post(t, &f->feed, &items[i], via);
             }
         }
         if (v.forked)
@@ -74,7 +81,10 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
         *ret_new = v.n_new;
     }
     if ((err == 0 || err == CAM_EDUP) && is_author) {
-        follow_touched(t, f, false);
+        bool is_newest = items[0].h.seq == f->feed.known_seq; /* the author itself says how far it is */
+        if (is_newest)
+            feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
+        follow_touched(t, f, is_newest);
         if (items[0].h.seq > f->ack_seq)
             f->ack_seq = items[0].h.seq;
         memcpy(f->ack_key, from->key, LINK_KEY_SIZE);
@@ -107,8 +117,11 @@ int intake_batch(struct timeline *t, struct link *from, const struct message_bat
     struct message_item item;
     struct ben_iter it = message_items(m);
     while (message_item_next(&it, &item) && n < FEED_RUN_MAX)
-        t->intake.items[n++] = (struct feed_item){ .header = item.header, .state = item.state, .body = item.body,
-                                                   .proof_header = item.proof_header, .proof_body = item.proof_body };
+        t->intake.items[n++] = (struct feed_item){ .header = item.header,
+                                                   .state = item.state,
+                                                   .body = item.body,
+                                                   .proof_header = item.proof_header,
+                                                   .proof_body = item.proof_body };
     uint32_t n_new = 0;
     int err = n ? take_run(t, f, from, n, bytes, &n_new) : 0;
     if (from->owner == f->who && m->floor_seq && feed_raise_floor(&f->feed, m->floor_seq))
@@ -156,10 +169,12 @@ void intake_tick(struct timeline *t)
         remove_held(in, i);
         struct span bytes = span(h.bytes->data, h.bytes->size);
         if (from && message_decode(bytes, &m) == 0) {
+            int err = 0;
             if (m.kind == MESSAGE_POST)
-                intake_post(t, from, &m.post, bytes);
+                err = intake_post(t, from, &m.post, bytes);
             else if (m.kind == MESSAGE_BATCH)
-                intake_batch(t, from, &m.batch, bytes);
+                err = intake_batch(t, from, &m.batch, bytes);
+            t->refused += err != 0;
         }
         buf_drop(h.bytes);
     }

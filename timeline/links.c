@@ -151,6 +151,20 @@ bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes)
     return ok;
 }
 
+bool links_trust(struct timeline *t, struct link *l)
+{
+    if (l->is_friend)
+        return links_spend(t, l, LINKS_FINE / 2, 0);
+    return bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST);
+}
+
+void links_fine(struct timeline *t, struct link *l)
+{
+    uint32_t fine = l->is_friend ? LINKS_FINE : LINKS_STRANGER_FINE;
+    if (!links_spend(t, l, fine, 0))
+        l->messages.tokens = 0;
+}
+
 uint32_t link_timeout_ms(const struct link *l)
 {
     uint32_t rtt_ms = l && l->rtt_ms ? l->rtt_ms : LINKS_RTT_FIRST_MS;
@@ -249,7 +263,7 @@ int links_hello(struct timeline *t, struct link *l, const struct message_hello *
                 addr_equal(&p->dest.addr, &c.addr) && memcmp(p->dest.key, l->key, LINK_KEY_SIZE) == 0)
                 return 0; /* the same words again: nothing to check */
         }
-    if (!bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST))
+    if (!links_trust(t, l))
         return CAM_EREFUSED;
     int err = kad_item_verify(record);
     if (err)

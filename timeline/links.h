@@ -30,7 +30,9 @@
 #define LINKS_FRIEND_PER_S 20000
 #define LINKS_FRIEND_BYTES_BURST (64 * 1024 * 1024)
 #define LINKS_FRIEND_BYTES_PER_S (32 * 1024 * 1024)
-#define LINKS_HELLO_BURST 200    /* new HELLOs verified, of all strangers together */
+#define LINKS_FINE 200            /* messages' worth that a friend loses for a forged or malformed one ... */
+#define LINKS_STRANGER_FINE 5     /* ... and a stranger; checking it cost us more than taking it in */
+#define LINKS_HELLO_BURST 200    /* signatures checked for all strangers together: HELLO, FOLLOW */
 #define LINKS_HELLO_PER_S 100
 
 struct bucket {
@@ -66,6 +68,11 @@ uint32_t link_timeout_ms(const struct link *l); /* max(250 ms, 3 RTT); l may be 
 void link_measured(struct link *l, uint64_t rtt_ms);
 /* May this key make us do n messages' work and send it this many bytes? Takes it from its budget if so. */
 bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes);
+
+/* May this key make us check a signature? Strangers share one budget, as new keys cost nothing. */
+bool links_trust(struct timeline *t, struct link *l);
+/* What it sent was forged or malformed. */
+void links_fine(struct timeline *t, struct link *l);
 
 /* Queue a message, HELLO first where due. Drops it silently when the queue is full: repair is above. */
 void links_send(struct timeline *t, const struct link_dest *to, struct buf *b, bool promises);

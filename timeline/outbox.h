@@ -22,7 +22,7 @@
 #define OUTBOX_TURN_POSTS 1024       /* to one follower in one turn */
 #define OUTBOX_PROBE_POSTS 64        /* to one that did not answer the last time */
 #define OUTBOX_TURN_FOLLOWERS 256    /* served in one turn; the rest in the next */
-#define OUTBOX_RETRY_MAX_MS 300000   /* the longest wait for a dead follower; it says HELLO when it is back */
+#define OUTBOX_RETRY_MAX_MS 900000   /* the longest wait for a dead follower; back, it says HELLO itself */
 #define OUTBOX_WAITERS_MAX 64        /* commands waiting for their post to be received */
 #define OUTBOX_LOOK_TRIES 2          /* after this many tries in vain: has it moved? */
 

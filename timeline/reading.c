@@ -27,13 +27,28 @@ static bool fill_row(struct timeline *t, const struct post_header *h, struct spa
 
 /* ---- a page -------------------------------------------------------------------------------------------- */
 
+/* A post to be marked as read after the walk that found it: a callback may not write. */
+struct shown {
+    uint64_t key;
+    uint8_t header[POST_HEADER_SIZE]; /* a copy: the store lends its own for the callback only */
+};
+
+static void copy_shown(struct shown *ret, const struct store_post *post)
+{
+    ret->key = post->key;
+    memcpy(ret->header, post->header.data, POST_HEADER_SIZE);
+}
+
+static void mark_read(struct timeline *t, const struct shown *shown)
+{
+    struct store_post post = { .key = shown->key, .header = span(shown->header, POST_HEADER_SIZE) };
+    store_mark_read(t->store, &post);
+}
+
 struct page {
     struct timeline *t;
     uint64_t client;
-    struct page_post { /* to be marked as read after the walk: a callback may not write */
-        uint64_t key;
-        uint8_t header[POST_HEADER_SIZE]; /* a copy: the store lends its own for the callback only */
-    } *shown;
+    struct shown *shown;
     size_t n;
 };
 
@@ -46,11 +61,8 @@ static int page_row(void *ctx, const struct store_post *post)
     if (post_header_decode(post->header, &h) || !fill_row(page->t, &h, post->body, &row))
         return 0;
     answer_row(page->t, page->client, &row);
-    if (post->unread) {
-        struct page_post *shown = &page->shown[page->n++];
-        shown->key = post->key;
-        memcpy(shown->header, post->header.data, POST_HEADER_SIZE);
-    }
+    if (post->unread)
+        copy_shown(&page->shown[page->n++], post);
     return 0;
 }
 
@@ -100,11 +112,8 @@ void reading_command(struct timeline *t, const struct timeline_command *c)
         gap_rows(t, c->client);
     struct store_cursor before = { .id = c->before_id };
     int err = store_timeline(t->store, &before, c->unread_only, limit, page_row, &page);
-    for (size_t i = 0; i < page.n; i++) {
-        struct store_post post = { .key = page.shown[i].key,
-                                   .header = span(page.shown[i].header, POST_HEADER_SIZE) };
-        store_mark_read(t->store, &post);
-    }
+    for (size_t i = 0; i < page.n; i++)
+        mark_read(t, &page.shown[i]);
     free(page.shown);
     if (err)
         answer_done(t, c->client, err, "the timeline cannot be read: run `camellia doctor`");
@@ -125,7 +134,14 @@ void reading_cancel(struct timeline *t, uint64_t client)
         }
 }
 
-void reading_new_post(struct timeline *t, const struct feed_item *item, const uint8_t *via)
+static int copy_one(void *ctx, const struct store_post *post)
+{
+    copy_shown(ctx, post);
+    return 0;
+}
+
+void reading_new_post(struct timeline *t, const struct feed *feed, const struct feed_item *item,
+                      const uint8_t *via)
 {
     if (t->reading.n_live == 0)
         return;
@@ -137,4 +153,8 @@ void reading_new_post(struct timeline *t, const struct feed_item *item, const ui
     for (size_t i = 0; i < READING_LIVE_MAX; i++)
         if (t->reading.live[i].used)
             answer_row(t, t->reading.live[i].client, &row);
+    struct shown shown = { .key = 0 };
+    if (row.unread && store_post_run(t->store, feed, item->h.seq, item->h.seq, copy_one, &shown) == 0 &&
+        shown.key)
+        mark_read(t, &shown); /* seen as it came */
 }

@@ -153,8 +153,9 @@ static int receive(struct timeline *t, const struct link_event *e)
     switch (m.kind) {
     case MESSAGE_FOLLOW:
         /* Only by the follower itself: so an old entry cannot be brought back by somebody else. */
-        err = memcmp(m.follow.entry.pk, l->owner->pk, KEY_SIZE) == 0 ? follower_message(t, &m.follow)
-                                                                     : CAM_EREFUSED;
+        err = memcmp(m.follow.entry.pk, l->owner->pk, KEY_SIZE) == 0 && links_trust(t, l)
+                  ? follower_message(t, &m.follow)
+                  : CAM_EREFUSED;
         return err == CAM_EDUP ? 0 : err;
     case MESSAGE_POST:
         return intake_post(t, l, &m.post, e->bytes);
@@ -182,6 +183,9 @@ int timeline_recv(struct timeline *t, struct now now, const struct link_event *e
         return 0;
     }
     int err = receive(t, event);
+    struct link *from = err == CAM_EAUTH || err == CAM_EFORMAT ? links_find(t, event->from_key) : NULL;
+    if (from)
+        links_fine(t, from);
     t->refused += err != 0;
     return err;
 }

@@ -279,7 +279,7 @@ static void test_hostile(void **state)
     struct net *net = fans(3, 41);
     const uint8_t *author = net->nodes[0].identity->pk;
     struct made good, bad;
-    net_follow(net, 1, "u2"); /* a friend's budget is larger than this test */
+    net_follow(net, 1, "u2"); /* a friend is listened to for longer */
     net_run(net, 500);
     net_kill(net, 0); /* the posts of 0 are made by hand; 2 passes them on to 1 */
     make_chain(net, net->nodes[0].identity, 4, 0, &good);
@@ -315,6 +315,7 @@ static void test_hostile(void **state)
     assert_int_equal(net_count(net, 1, ""), 0);
     assert_int_equal(net_status(net, 1)->rows[0].refused - refused, expect + 5);
 
+    net_run(net, 3000); /* so much forgery is not listened to for a while */
     /* The genuine ones, then the same again, then the same re-dated. */
     assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
     assert_int_equal(net_count(net, 1, "p"), 4);
@@ -327,6 +328,39 @@ static void test_hostile(void **state)
     struct said *s = net_read(net, 1, 10);
     assert_true(s->rows[0].has_via);
     assert_memory_equal(s->rows[0].via, net->nodes[2].identity->pk, KEY_SIZE);
+    net_free(net);
+}
+
+/* Bodies that the first one asked has let expire come from another. */
+static void test_bodies(void **state)
+{
+    (void)state;
+    struct net *net = net_new(4, 46);
+    net->nodes[1].config.lifespan_s = 5;
+    char name[NAME_SIZE];
+    for (int i = 0; i < 4; i++)
+        net_start(net, i, 0);
+    net_run(net, 3000);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "u%d", i);
+        net_register(net, i, name);
+    }
+    net_follow(net, 2, "u0");
+    net_run(net, 5000); /* so that 1 is the fresher follower, asked first */
+    net_follow(net, 1, "u0");
+    net_run(net, 1000);
+    post_n(net, 1, 6);
+    net_run(net, 10000);
+    assert_int_equal(net_count(net, 1, "p"), 0); /* expired there, and not back by asking */
+    assert_int_equal(net_count(net, 2, "p"), 6);
+    net_vanish(net, 0);
+    net_follow(net, 3, "u0");
+    wait_for(net, 3, 6, 5000);
+    net_kill(net, 1);
+    net_start(net, 1, 0);
+    net_login(net, 1);
+    net_run(net, 5000);
+    assert_int_equal(net_count(net, 1, "p"), 0);
     net_free(net);
 }
 
@@ -424,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_gap_is_shown), cmocka_unit_test(test_compare),
         cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key),
         cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_bodies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

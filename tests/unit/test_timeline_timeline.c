@@ -143,6 +143,7 @@ static void test_live(void **state)
     assert_false(net->live.done);
     assert_string_equal(net->live.texts[0], "before");
     assert_string_equal(net->live.texts[1], "one");
+    assert_int_equal(net_status(net, 1)->rows[0].unread_count, 0); /* seen as they came */
     timeline_command(net->nodes[1].t, net->now, &(struct timeline_command){ .verb = TL_CANCEL,
                                                                             .client = net->live_client });
     net_post(net, 0, "three");
