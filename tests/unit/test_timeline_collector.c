@@ -197,6 +197,19 @@ static void test_authors_lifespan(void **state)
     run_round(&c);
     assert_int_equal(tally(ana).bodies, 0);
     assert_int_equal(store_body_bytes(s), 0);
+    /* Due times are kept in whole seconds: rounded up, so never early. */
+    struct made_post odd = { .h.lifespan_s = 5 };
+    made_sign(&odd, bob, NULL, MADE_T0 + 20500, &(struct post_body){ .text = span_str("half past") });
+    at(MADE_T0 + 20500);
+    put_run(&odd, 1, 1);
+    at(MADE_T0 + 25499);
+    collector_start(&c, now);
+    run_round(&c);
+    assert_int_equal(tally(bob).bodies, 1);
+    at(MADE_T0 + 26000);
+    collector_start(&c, now);
+    run_round(&c);
+    assert_int_equal(tally(bob).bodies, 0);
     free(brief);
 }
 
@@ -329,6 +342,15 @@ static void test_budget(void **state)
     collector_start(&c, now);
     run_round(&c);
     assert_true(tally(bob).bodies == 0 && tally(ana).bytes == left);
+    /* Kinds not known here are in no timeline, and still count. */
+    struct made_post unknown = { .h = { .kind = 200, .device = 4 } };
+    made_sign(&unknown, ana, NULL, MADE_T0 + 70000, &(struct post_body){ .text = span_str("of the future") });
+    put_run(&unknown, 1, 1);
+    assert_true(store_body_bytes(s) > left);
+    collector_init(&c, 365 * 86400, 1);
+    collector_start(&c, now);
+    run_round(&c);
+    assert_true(store_body_bytes(s) == 0 && tally(me).bodies == 10);
     free(a);
     free(b);
     free(mine);

@@ -189,6 +189,11 @@ static void test_ids_rise(void **state)
               &(struct post_body){ .text = span_str("early") }); /* below one */
     assert_int_equal(take_items(made_run(items, &p, 21, 21)), CAM_EFORMAT);
     assert_int_equal(feed.n_ranges, 2);
+
+    struct made_post pair[2] = { { .h.kind = 0 }, { .h.kind = 0 } }; /* within one run */
+    made_sign(&pair[0], ana, &posts[49], MADE_T0 + 55000, &(struct post_body){ .text = span_str("51") });
+    made_sign(&pair[1], ana, &pair[0], MADE_T0 + 55000, &(struct post_body){ .text = span_str("52") });
+    assert_int_equal(take_items(made_run(items, pair, 51, 52)), CAM_EFORMAT);
 }
 
 static void test_gaps(void **state)
@@ -436,6 +441,13 @@ static void test_states(void **state)
     assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0);
     assert_true(verdict.n_new == 0 && verdict.n_fill == 5 && items[4].state == POST_HELD &&
                 items[4].is_shown);
+
+    static uint8_t bent[POST_BODY_MAX]; /* but not with other bytes */
+    n = made_run(items, brief, 6, 10);
+    memcpy(bent, items[4].body.data, items[4].body.size);
+    bent[6] ^= 1;
+    items[4].body.data = bent;
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), CAM_EAUTH);
 
     n = made_run(items, brief, 6, 10);
     items[2].state = POST_DELETED; /* a delete of another post proves nothing */

@@ -489,6 +489,14 @@ static void test_have_is_full(void **state)
     struct message m;
     assert_int_equal(message_decode(span(buf, out.size), &m), 0);
     assert_true(m.have.n_feeds == n && !m.have.ask);
+    out = bytes_out(buf, sizeof buf); /* one too many is refused by the reader as well */
+    message_have_begin(&w, &out, false);
+    while (message_have_add(&w, &feed) == 0)
+        ;
+    w.n_feeds = 0;
+    assert_int_equal(message_have_add(&w, &feed), 0);
+    message_have_end(&w);
+    assert_int_equal(message_decode(span(buf, out.size), &m), CAM_EFORMAT);
     out = bytes_out(buf, 400); /* room for one */
     message_have_begin(&w, &out, true);
     assert_int_equal(message_have_add(&w, &feed), 0);

@@ -7,7 +7,9 @@
 #include "timeline/io_sqlite.h"
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -314,6 +316,12 @@ static void test_missing_bodies(void **state)
     assert_true(n_filled == 3 && feed.bodies_missing == 1);
     assert_int_equal(store_post_missing(s, &feed, &from, &to), 0);
     assert_true(from == 7 && to == 7);
+    struct made_post *other = made_chain_from(ana, &posts[5], 1, 0, "another"); /* a fork's #7 */
+    n = made_run(items, other, 7, 7);
+    items[0].h = other[0].h;
+    assert_int_equal(store_post_fill(s, &feed, &items[0], &filled), 0);
+    assert_true(!filled && feed.bodies_missing == 1); /* its body is not that of the #7 that is held */
+    free(other);
     n = made_run(items, posts, 7, 7);
     items[0].h = posts[6].h;
     items[0].state = POST_EXPIRED; /* nobody has it any more */
@@ -474,6 +482,8 @@ static void test_roles(void **state)
     put_run(b, 1, 40, NULL); /* nobody we follow: held, in no timeline */
     made_sign(&two, ana, NULL, MADE_T0, &(struct post_body){ .text = span_str("other device") });
     put_run(&two, 1, 1, NULL);
+    assert_int_equal(store_timeline_count(s, &lines), 0);
+    assert_true(lines == 41 && store_unread(s) == 41);
     slice_all(7);
     assert_int_equal(page_size(false), 41);
     assert_int_equal(store_author_role(s, ana->pk, STORE_HIDDEN), 0); /* unfollow: gone at once */
@@ -539,6 +549,33 @@ static void test_disk_full(void **state)
     assert_int_equal(store_unread(s), 200);
     assert_int_equal(store_feed_load(s, ana->pk, 0, &feed), 0);
     assert_true(feed_complete_to(&feed) == 200);
+    assert_int_equal(store_check(s, why), 0);
+    free(a);
+}
+
+/* The disk refuses while committing: every write of the turn was accepted, and none may be kept. */
+static void test_commit_fails(void **state)
+{
+    (void)state;
+    struct made_post *a = made_chain(ana, 100);
+    struct rlimit before, small = { 0, 0 };
+    assert_int_equal(store_author_role(s, ana->pk, STORE_FOLLOWED), 0);
+    put_run(a, 1, 10, NULL);
+    assert_int_equal(store_commit(s), 0);
+    put_run(a, 11, 100, NULL);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max; /* no file may grow, from here on */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int err = store_commit(s);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(err, CAM_EIO);
+    assert_true(!store_is_dirty(s) && store_unread(s) == 10);
+    assert_int_equal(page_size(false), 10);
+    put_run(a, 11, 100, NULL); /* and the store goes on */
+    assert_int_equal(store_commit(s), 0);
+    reopen();
+    assert_int_equal(page_size(false), 100);
     assert_int_equal(store_check(s, why), 0);
     free(a);
 }
@@ -743,6 +780,7 @@ int main(void)
         FRESH(test_unread),
         FRESH(test_roles),
         FRESH(test_disk_full),
+        FRESH(test_commit_fails),
         FRESH(test_rollback_leaves_no_trace),
         FRESH(test_killed),
         FRESH(test_opening_what_is_none),
