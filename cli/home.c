@@ -126,7 +126,9 @@ int home_address(const struct io_home *home, struct addr *ret)
 int home_set_address(const struct io_home *home, const struct addr *addr)
 {
     char path[HOME_WHY_MAX], text[ADDR_TEXT_SIZE], line[ADDR_TEXT_SIZE + 1];
+    struct addr last;
 
+    if (home_address(home, &last) == 0 && addr_equal(&last, addr)) return 0; /* spares the disk at every start */
     if (!address_path(home, path)) return CAM_EIO;
     int size = snprintf(line, sizeof line, "%s\n", addr_text(addr, text));
     return io_os_write_atomic(path, line, (size_t)size, 0600);
