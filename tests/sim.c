@@ -127,12 +127,18 @@ static void read_timeline(struct world *w, size_t user, bool final)
     sim_run(w->sim, 100);
 }
 
-static void crash(struct world *w, size_t user)
+static void noted_away(struct world *w, size_t user)
 {
-    sim_crash(w->sim, user);
     w->crashes++;
     w->users[user].away = true;
     w->users[user].back_ms = sim_now_ms(w->sim) + 2000 + sim_below(w->sim, 60000);
+}
+
+static void crash(struct world *w, size_t user)
+{
+    if (!sim_is_up(w->sim, user)) return; /* in the middle of a turn, already */
+    sim_crash(w->sim, user);
+    noted_away(w, user);
 }
 
 static void come_back(struct world *w, size_t user)
@@ -172,16 +178,16 @@ static void fail_and_post(struct world *w, uint64_t minutes)
     bool cut = false;
     while (sim_now_ms(w->sim) < end) {
         sim_run(w->sim, 100 + sim_below(w->sim, 1900));
+        for (size_t i = 0; i < w->nodes; i++)
+            if (!w->users[i].away && !sim_is_up(w->sim, i)) noted_away(w, i);
         size_t user = sim_below(w->sim, (uint32_t)w->nodes);
         uint32_t dice = sim_below(w->sim, 100);
         if (w->users[user].away) {
             if (sim_now_ms(w->sim) >= w->users[user].back_ms) come_back(w, user);
         } else if (dice < 60) {
             for (uint32_t n = 1 + sim_below(w->sim, 3); n > 0; n--) post(w, user);
-            if (dice < 10) { /* killed before `post` is read, or just after it answered */
-                if (dice % 2) sim_run(w->sim, dice / 2);
-                crash(w, user);
-            }
+            if (dice < 3) crash(w, user); /* before `post` is read */
+            else if (dice < 15) sim_crash_within(w->sim, user, 1 + sim_below(w->sim, 12)); /* about when it answers */
         } else if (dice < 66) {
             crash(w, user);
         } else if (dice < 70) {
@@ -199,8 +205,9 @@ static void heal_and_read(struct world *w)
 {
     sim_partition(w->sim, NULL);
     sim_set_loss(w->sim, 0.01, 0);
+    for (size_t i = 0; i < w->nodes; i++) sim_crash_within(w->sim, i, 0);
     for (size_t i = 0; i < w->nodes; i++)
-        if (w->users[i].away) come_back(w, i);
+        if (!sim_is_up(w->sim, i)) come_back(w, i);
     sim_run(w->sim, HEAL_MS);
     for (size_t i = 0; i < w->nodes; i++) read_timeline(w, i, true);
 }

@@ -1,6 +1,7 @@
 #include "tests/sim_net.h"
 
 #include <assert.h>
+#include <setjmp.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,8 @@ struct sim_node {
     struct queue udp, link, api;
     struct event *reading; /* what the last `next` handed out */
     uint64_t wake_us;
+    uint32_t dies_within; /* I/O calls; 0: it does not */
+    jmp_buf death;        /* out of node_turn, wherever it is */
 };
 
 struct sim {
@@ -159,6 +162,15 @@ static void queue_clear(struct queue *q)
     *q = (struct queue){0};
 }
 
+/* Every function of the I/O table that sends comes by here when it is done: a process can be killed between any
+ * two system calls, so a node can be killed between any two of these. */
+static void may_die(struct sim_node *n)
+{
+    if (n->dies_within > 0 && --n->dies_within == 0) longjmp(n->death, 1);
+}
+
+static void io_flush(void *ctx) { may_die(ctx); } /* the first of a turn comes just before the commit */
+
 /* ---- packets ------------------------------------------------------------------------------------------- */
 
 static uint64_t travel_us(struct sim *s)
@@ -191,6 +203,7 @@ static void io_udp_out(void *ctx, const struct addr *to, struct span data)
         e->from = from->addr;
         push(s, e);
     }
+    may_die(from);
 }
 
 static struct event *read_next(struct sim_node *n, struct queue *q)
@@ -265,9 +278,8 @@ static void link_settle(struct sim *s, struct sim_link *l)
     l->n_parked = 0;
 }
 
-static void io_link_out(void *ctx, const struct link_send *send)
+static void link_take(struct sim_node *from, const struct link_send *send)
 {
-    struct sim_node *from = ctx;
     struct sim *s = from->sim;
     struct sim_link *l = NULL, *empty = NULL;
     for (size_t i = 0; i < LINKS_MAX && !l; i++) {
@@ -296,6 +308,12 @@ static void io_link_out(void *ctx, const struct link_send *send)
     l->parked[l->n_parked] = malloc(send->bytes.size);
     memcpy(l->parked[l->n_parked], send->bytes.data, send->bytes.size);
     l->parked_size[l->n_parked++] = send->bytes.size;
+}
+
+static void io_link_out(void *ctx, const struct link_send *send)
+{
+    link_take(ctx, send);
+    may_die(ctx);
 }
 
 static bool io_link_in(void *ctx, struct link_event *ret_event)
@@ -334,6 +352,7 @@ static int io_api_out(void *ctx, uint64_t client, struct span text)
                          (int)json_integer_value(json_object_get(reply, "status")));
     }
     json_decref(reply);
+    may_die(n);
     return 0;
 }
 
@@ -368,22 +387,30 @@ static void schedule_wake(struct sim_node *n)
     push(n->sim, event_new(EV_WAKE, n, at, NULL, 0));
 }
 
-static void turn(struct sim_node *n)
+static void stop(struct sim_node *n);
+
+static void turns(struct sim_node *n)
 {
-    int turns = 0;
+    int count = 0;
     do {
         int err = node_turn(n->node, now_of(n));
         assert(err == 0);
-        assert(++turns < TURNS_MAX);
+        assert(++count < TURNS_MAX);
     } while (node_busy(n->node) || n->udp.n + n->link.n + n->api.n);
     if (n->sim->delivered % CHECK_EVERY == 0) node_check(n->node);
     schedule_wake(n);
 }
 
+static void turn(struct sim_node *n)
+{
+    if (setjmp(n->death) == 0) turns(n);
+    else stop(n);
+}
+
 static const struct node_io *io_of(struct sim_node *n)
 {
     n->io = (struct node_io){.ctx = n, .udp_next = io_udp_in, .udp_send = io_udp_out, .link_next = io_link_in,
-                           .link_send = io_link_out, .api_next = io_api_in, .api_send = io_api_out};
+                           .link_send = io_link_out, .api_next = io_api_in, .api_send = io_api_out, .flush = io_flush};
     return &n->io;
 }
 
@@ -446,6 +473,7 @@ static void stop(struct sim_node *n)
 {
     struct sim *s = n->sim;
     n->up = false;
+    n->dies_within = 0;
     node_free(n->node);
     n->node = NULL;
     store_rollback(n->store);
@@ -468,6 +496,8 @@ void sim_crash(struct sim *s, size_t node)
     assert(n->up);
     stop(n);
 }
+
+void sim_crash_within(struct sim *s, size_t node, uint32_t calls) { s->nodes[node].dies_within = calls; }
 
 bool sim_is_up(const struct sim *s, size_t node) { return s->nodes[node].up; }
 

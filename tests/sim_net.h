@@ -34,6 +34,8 @@ void sim_free(struct sim *s);
 
 void sim_start(struct sim *s, size_t node);  /* with what its store holds; bootstraps by node 0's address of the start */
 void sim_crash(struct sim *s, size_t node);  /* kill -9: nothing uncommitted survives; its links break */
+/* The same in the middle of a turn: at the `calls`-th function of its I/O table that it calls from now on. */
+void sim_crash_within(struct sim *s, size_t node, uint32_t calls);
 bool sim_is_up(const struct sim *s, size_t node);
 /* Cuts the world in two: nodes of different sides do not hear each other. `sides` NULL heals. */
 void sim_partition(struct sim *s, const bool *sides);
