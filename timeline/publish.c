@@ -185,7 +185,7 @@ static int make(struct timeline *t, struct own_record *r)
     int err = publish_value(t, r, &out);
     if (err)
         return err;
-    if (r->kind == PUBLISH_CONNECTION && publish_connection_is_wrong(t))
+    if (r->kind == PUBLISH_CONNECTION && (r->value_size == 0 || publish_connection_is_wrong(t)))
         timeline_greet(t);
     memcpy(r->value, value, out.size);
     r->value_size = out.size;

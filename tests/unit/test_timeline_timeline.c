@@ -1,4 +1,5 @@
 #include "tests/unit/tl_net.h"
+#include "timeline/record.h"
 
 /* Two nodes: register, follow, post, acknowledge, read. */
 static void test_two(void **state)
@@ -202,6 +203,56 @@ static void test_idle(void **state)
     net_free(net);
 }
 
+/* A crowd of strangers who say HELLO and more: bounded in memory, and a newcomer still gets in. */
+static void test_crowd(void **state)
+{
+    (void)state;
+    struct net *net = net_town(3, 9);
+    struct identity *stranger = identity_new(&net->rng);
+    uint8_t value[200], buf[600];
+    net_follow(net, 1, "u0");
+    for (int i = 0; i < 6000; i++) {
+        struct link_event e = { .kind = LINK_RECEIVED };
+        struct record_connection c = { .addr = net->nodes[2].dest.addr,
+                                       .reachable = true,
+                                       .expires_s = INT64_MAX / 2 };
+        struct message m = { .kind = MESSAGE_HELLO };
+        struct bytes_out out = bytes_out(value, sizeof value);
+        uint8_t seed[KEY_SIZE];
+        rng_fill(&net->rng, seed, sizeof seed);
+        rng_fill(&net->rng, e.from_key, LINK_KEY_SIZE);
+        memcpy(c.transport_key, e.from_key, LINK_KEY_SIZE);
+        record_put_connection(&out, &c);
+        identity_free(stranger);
+        stranger = identity_from_seed(seed);
+        m.hello.record = (struct kad_item){ .is_mutable = true, .salt = span_str("connections/0"), .seq = 1,
+                                            .v = span(value, out.size) };
+        kad_item_sign(&m.hello.record, stranger);
+        out = bytes_out(buf, sizeof buf);
+        message_encode(&out, &m);
+        e.bytes = span(buf, out.size);
+        if (timeline_admits(net->nodes[0].t, e.from_key))
+            timeline_recv(net->nodes[0].t, net->now, &e);
+        m = (struct message){ .kind = MESSAGE_WANT, .want = { .from = 1, .bytes_max = UINT32_MAX } };
+        memcpy(m.want.author, net->nodes[0].identity->pk, KEY_SIZE);
+        out = bytes_out(buf, sizeof buf);
+        message_encode(&out, &m);
+        e.bytes = span(buf, out.size);
+        timeline_recv(net->nodes[0].t, net->now, &e);
+        if (i % 10 == 0)
+            net_run(net, 100);
+    }
+    identity_free(stranger);
+    net_run(net, 2000);
+    assert_int_equal(net_follow(net, 2, "u0")->status, 0);
+    net_run(net, 1000);
+    assert_int_equal(net_post(net, 0, "still here")->rows[0].followers, 2);
+    net_run(net, 1000);
+    assert_int_equal(net_count(net, 1, "still"), 1);
+    assert_int_equal(net_count(net, 2, "still"), 1);
+    net_free(net);
+}
+
 /* Ids rise through restarts and a clock that goes back. */
 static void test_ids_rise(void **state)
 {
@@ -258,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_live),  cmocka_unit_test(test_failed_commit),
         cmocka_unit_test(test_idle),  cmocka_unit_test(test_ids_rise),
         cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
