@@ -274,6 +274,7 @@ void join_liveness(struct kad *k)
     k->alone_tries = 0;
     event_push(k, &e);
     if (ready) {
+        upkeep_again(k);
         request_wake(k);
         return;
     }

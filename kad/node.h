@@ -187,6 +187,7 @@ void upkeep_clear(struct kad *k);
 void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr); /* a new contact in the table */
 void upkeep_booted(struct kad *k);    /* the first lookup of our own id has ended */
 void upkeep_doubt(struct kad *k);     /* a contact did not answer: look again soon */
+void upkeep_again(struct kad *k);     /* somebody answers again: ask all who were in doubt */
 void upkeep_candidate(struct kad *k); /* the table has a candidate to be tried */
 void upkeep_tick(struct kad *k);
 uint64_t upkeep_deadline_ms(const struct kad *k);

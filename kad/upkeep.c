@@ -21,7 +21,7 @@
 
 #define DOUBT_MS 2000
 #define DOUBT_ALONE_MAX_MS 30000
-#define DOUBT_BATCH 8
+#define DOUBT_BATCH 16
 #define LIVENESS_S 900
 #define LIVENESS_BATCH 8
 #define LIVENESS_AGAIN_MS 5000
@@ -59,6 +59,12 @@ static void sooner(uint64_t *when, uint64_t at)
 void upkeep_doubt(struct kad *k)
 {
     sooner(&k->doubt_ms, k->now.mono_ms + DOUBT_MS);
+}
+
+void upkeep_again(struct kad *k)
+{
+    if (k->doubt_ms != NOW_NEVER)
+        k->doubt_ms = k->now.mono_ms;
 }
 
 void upkeep_candidate(struct kad *k)

@@ -320,16 +320,21 @@ static void net_kill(struct net *net, size_t i)
     net->nodes[i].up = false;
 }
 
+static void net_forget(struct net_node *node) /* its disk is lost */
+{
+    while (node->disk) {
+        struct net_record *one = node->disk;
+        node->disk = one->next;
+        free(one);
+    }
+}
+
 static void net_free(struct net *net)
 {
     for (size_t i = 0; i < net->n; i++) {
         if (net->nodes[i].up)
             net_kill(net, i);
-        while (net->nodes[i].disk) {
-            struct net_record *one = net->nodes[i].disk;
-            net->nodes[i].disk = one->next;
-            free(one);
-        }
+        net_forget(&net->nodes[i]);
     }
     while (net->n_heap)
         free(net_heap_pop(net));

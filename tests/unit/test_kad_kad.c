@@ -245,7 +245,7 @@ static void stale_holders_are_repaired(void **state)
     struct identity *me = net_identity(1);
     uint8_t buf1[100], buf2[100];
     struct kad_item old = net_item(me, "x", 1, net_value(net, buf1, sizeof buf1, "old"));
-    struct kad_item new = net_item(me, "x", 2, net_value(net, buf2, sizeof buf2, "new"));
+    struct kad_item new = net_item(me, "x", 3, net_value(net, buf2, sizeof buf2, "new"));
     net_run_until(net, net_put(net, 1, &old, NULL));
     /* All but two holders are cut off while the new version is written. */
     uint8_t target[KAD_ID_SIZE];
@@ -264,15 +264,23 @@ static void stale_holders_are_repaired(void **state)
     assert_int_equal(put->status, 0);
     for (size_t i = 0; i < net->n; i++)
         net->nodes[i].group = 0;
-    net_run(net, 20000);
+    net_run(net, 40000);
+    /* A version between the two: most holders would take it, but it has been overtaken. */
+    uint8_t buf3[100];
+    struct kad_item between = net_item(me, "x", 2, net_value(net, buf3, sizeof buf3, "between"));
+    put = net_put(net, writer + 3, &between, NULL);
+    net_run_until(net, put);
+    assert_int_equal(put->status, CAM_ESTALE);
+    assert_int_equal(put->newer_seq, 3);
+    assert_int_equal(put->holders, 0);
     struct result *get = net_get(net, writer + 1, &old);
     net_run_until(net, get);
     assert_int_equal(get->status, 0);
-    assert_int_equal(get->seq, 2);
+    assert_int_equal(get->seq, 3);
     net_run(net, 2000);
     get = net_get(net, writer + 2, &old);
     net_run_until(net, get);
-    assert_int_equal(get->seq, 2);
+    assert_int_equal(get->seq, 3);
     assert_true(get->holders >= 7);
     net_check(net);
     identity_free(me);
@@ -350,6 +358,12 @@ static void partitions_heal(void **state)
     (void)state;
     struct net *net = net_new(24, &(struct net_options){.seed = 8, .latency_ms = 5});
     net_start_all(net);
+    net_run(net, 31000);
+    for (size_t i = 0; i < 24; i++) { /* from now on nobody has an address to join by */
+        net_kill(net, i);
+        net_up(net, i);
+    }
+    net_run(net, 10000);
     for (size_t i = 12; i < 24; i++)
         net->nodes[i].group = 1;
     net_run(net, 30 * 60000);
@@ -386,21 +400,30 @@ static void partitions_heal(void **state)
 static void alone_and_back(void **state)
 {
     (void)state;
-    struct net *net = net_new(10, &(struct net_options){.seed = 9, .latency_ms = 5});
+    struct net *net = net_new(30, &(struct net_options){.seed = 9, .latency_ms = 5});
     net_start_all(net);
+    net_run(net, 31000);
     net->nodes[4].group = 1;
     uint8_t target[KAD_ID_SIZE] = {7};
+    struct kad_contact c;
+    size_t known = 0, kept = 0;
+    while (kad_contact_at(net->nodes[4].k, net->now, known, &c))
+        known++;
     net_run_until(net, net_find(net, 4, target, false));
-    net_run(net, 60000);
+    net_run(net, 30 * 60000);
     assert_int_equal(net->nodes[4].alone, 1);
     assert_int_equal(net->nodes[4].ready, 1);
+    /* When everybody is silent it is not them who are dead: it forgets nobody. */
+    while (kad_contact_at(net->nodes[4].k, net->now, kept, &c))
+        kept++;
+    assert_true(known > 20 && kept == known);
     net->nodes[4].group = 0;
     net_run(net, 35000);
     assert_int_equal(net->nodes[4].ready, 2);
     struct result *find = net_find(net, 4, target, true);
     net_run_until(net, find);
-    assert_int_equal(find->n_contacts, 9);
-    assert_true(find->hops >= 9);
+    assert_int_equal(find->n_contacts, KAD_K);
+    assert_true(find->hops >= KAD_K);
     net_check(net);
     net_free(net);
 }
@@ -640,9 +663,150 @@ static void memory_outlives_a_bad_day(void **state)
     net_up(net, 3);
     net_run(net, 5000);
     assert_int_equal(net->nodes[3].ready, 0);
+    net_forget(&net->nodes[1]); /* so that it is node 3 who remembers */
     net_up(net, 1);
     net_run(net, 40000);
     assert_int_equal(net->nodes[3].ready, 1);
+    net_free(net);
+}
+
+/* Holders that change a byte of what they hold are found out. */
+static bool lie(struct net *net, struct net_datagram *d)
+{
+    static const char what[] = "hello";
+    (void)net;
+    if (d->from.port % 4 == 0)
+        return false; /* some are honest */
+    for (size_t i = 0; i + sizeof what - 1 <= d->size; i++)
+        if (memcmp(d->data + i, what, sizeof what - 1) == 0)
+            d->data[i] ^= 0x20;
+    return false;
+}
+
+static void liars_are_not_believed(void **state)
+{
+    (void)state;
+    struct net *net = net_new(30, &(struct net_options){.seed = 18, .latency_ms = 5});
+    net_start_all(net);
+    struct identity *me = net_identity(1);
+    uint8_t buf[100];
+    struct kad_item item = net_item(me, "public", 1, net_value(net, buf, sizeof buf, "hello"));
+    struct kad_item plain = {.v = span_str("12:hello there!")};
+    net_run_until(net, net_put(net, 7, &item, NULL));
+    net_run_until(net, net_put(net, 7, &plain, NULL));
+    net->tamper = lie;
+    for (size_t i = 0; i < net->n; i++) {
+        struct result *get = net_get(net, i, &item);
+        net_run_until(net, get);
+        assert_int_equal(get->status, 0);
+        assert_memory_equal(get->value, item.v.data, item.v.size);
+        assert_true(get->holders >= 1 && get->holders <= 8);
+        get = net_get(net, i, &plain);
+        net_run_until(net, get);
+        assert_memory_equal(get->value, plain.v.data, plain.v.size);
+    }
+    identity_free(me);
+    net_free(net);
+}
+
+/* Every query is lost the first time it is sent. */
+static bool drop_first_copy(struct net *net, struct net_datagram *d)
+{
+    static uint8_t seen[1024][6];
+    static size_t at;
+    (void)net;
+    for (size_t i = 0; i + 11 < d->size; i++) {
+        if (memcmp(d->data + i, "1:t6:", 5) != 0 || memcmp(d->data + i + 11, "1:y1:q", 6) != 0)
+            continue;
+        for (size_t j = 0; j < 1024; j++)
+            if (memcmp(seen[j], d->data + i + 5, 6) == 0)
+                return false;
+        memcpy(seen[at++ % 1024], d->data + i + 5, 6);
+        return true;
+    }
+    return false;
+}
+
+static void the_closest_are_asked_twice(void **state)
+{
+    (void)state;
+    struct net *net = net_new(14, &(struct net_options){.seed = 19, .latency_ms = 5});
+    net_start_all(net);
+    struct identity *me = net_identity(1);
+    uint8_t buf[100];
+    struct kad_item item = net_item(me, "", 1, net_value(net, buf, sizeof buf, "v"));
+    net->tamper = drop_first_copy;
+    struct result *put = net_put(net, 2, &item, NULL);
+    net_run_until(net, put);
+    assert_int_equal(put->status, 0);
+    assert_int_equal(put->holders, 13);
+    struct result *get = net_get(net, 9, &item);
+    net_run_until(net, get);
+    assert_int_equal(get->holders, 13);
+    struct kad_entry entry = {.seq = 1, .v = item.v};
+    uint8_t root[KAD_ID_SIZE] = {5};
+    assert_int_equal(kad_entry_sign(&entry, root, me), 0);
+    put = net_set_put(net, 4, root, &entry);
+    net_run_until(net, put);
+    assert_int_equal(put->holders, 13);
+    identity_free(me);
+    net_free(net);
+}
+
+/* The closest nodes lack a value that others beyond them hold: the paths of the second try find it. */
+static bool drop_puts(struct net *net, struct net_datagram *d)
+{
+    (void)net;
+    for (size_t i = 0; i + 8 <= d->size; i++)
+        if (memcmp(d->data + i, "1:q3:put", 8) == 0)
+            return true;
+    return false;
+}
+
+static void a_failed_get_goes_over_other_paths(void **state)
+{
+    (void)state;
+    struct net *net = net_new(40, &(struct net_options){.seed = 20, .latency_ms = 5, .k = 4});
+    for (size_t i = 0; i < 12; i++) {
+        net_up(net, i);
+        if (i > 0)
+            net_join(net, i, 0);
+        net_run(net, 100);
+    }
+    char texts[20][8];
+    struct kad_item items[20];
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(texts[i], sizeof texts[i], "3:f%02u", i);
+        items[i] = (struct kad_item){.v = span(texts[i], 5)};
+        struct result *put = net_put(net, 3, &items[i], NULL);
+        net_run_until(net, put);
+        assert_int_equal(put->status, 0);
+    }
+    net->tamper = drop_puts; /* nobody hands anything to those who come now */
+    for (size_t i = 12; i < 40; i++) {
+        net_up(net, i);
+        net_join(net, i, 0);
+        net_run(net, 300);
+    }
+    net_run(net, 40000);
+    unsigned tried = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        uint8_t target[KAD_ID_SIZE];
+        const uint8_t *near[4];
+        unsigned old = 0;
+        kad_item_target(&items[i], target);
+        closest_truth(net, target, NULL, near, 4);
+        for (unsigned j = 0; j < 12 * 4; j++)
+            old += near[j % 4] == kad_node_id(net->nodes[j / 4].k);
+        if (old > 0)
+            continue; /* one of the four closest is a holder: the first path finds it */
+        tried++;
+        struct result *get = net_get(net, 39 - i, &items[i]);
+        net_run_until(net, get);
+        assert_int_equal(get->status, 0);
+    }
+    assert_true(tried >= 1);
+    net_check(net);
     net_free(net);
 }
 
@@ -667,6 +831,9 @@ int main(void)
         cmocka_unit_test(both_families),
         cmocka_unit_test(ids_are_bound_to_addresses),
         cmocka_unit_test(memory_outlives_a_bad_day),
+        cmocka_unit_test(liars_are_not_believed),
+        cmocka_unit_test(the_closest_are_asked_twice),
+        cmocka_unit_test(a_failed_get_goes_over_other_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

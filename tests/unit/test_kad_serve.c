@@ -373,6 +373,101 @@ static void ten_thousand_bad_datagrams(void **state)
     assert_int_equal(find->n_contacts, 8);
 }
 
+/* Answers, as `id`, every ping that the node has for `from`; true when there was one. */
+static bool answer_pings(struct asked *a, const uint8_t *id)
+{
+    struct kad_datagram d;
+    struct krpc_msg m;
+    bool any = false;
+    uint8_t buf[300], tid[KRPC_T_MAX];
+    while (kad_next_out(a->k, &d)) {
+        if (!addr_equal(&d.to, &a->from) || krpc_decode(d.data, d.size, &m) || m.kind != KRPC_QUERY)
+            continue;
+        memcpy(tid, m.t.data, m.t.size);
+        struct krpc_msg r = {.kind = KRPC_REPLY, .t = span(tid, m.t.size), .id = id, .network = word};
+        struct bytes_out out = bytes_out(buf, sizeof buf);
+        krpc_encode(&out, &r);
+        kad_recv(a->k, a->net->now, &a->from, buf, out.size);
+        any = true;
+    }
+    return any;
+}
+
+static bool is_contact(struct asked *a)
+{
+    struct kad_contact c;
+    for (size_t i = 0; kad_contact_at(a->k, a->net->now, i, &c); i++)
+        if (addr_equal(&c.addr, &a->from))
+            return true;
+    return false;
+}
+
+/* Sends one ping query as `id` and answers what comes of it. Returns whether the node greeted us. */
+static bool call_on(struct asked *a, const uint8_t *id, bool ro, bool network)
+{
+    uint8_t buf[300];
+    struct krpc_msg q = {.kind = KRPC_QUERY, .method = KRPC_PING, .t = span("hi", 2), .id = id, .ro = ro,
+                         .network = network ? word : NULL};
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    krpc_encode(&out, &q);
+    kad_recv(a->k, a->net->now, &a->from, buf, out.size);
+    return answer_pings(a, id);
+}
+
+/* Who becomes a contact: one that answers, of our network, not read-only, with an id that fits its address. */
+static void who_becomes_a_contact(void **state)
+{
+    struct asked *a = *state;
+    uint8_t near[KAD_ID_SIZE];
+    memcpy(near, kad_node_id(a->k), KAD_ID_SIZE);
+    near[19] ^= 1; /* beside the node: it would like to know such a one */
+    assert_false(call_on(a, near, true, true));   /* BEP 43 */
+    assert_false(is_contact(a));
+    assert_false(call_on(a, near, false, false)); /* another network, or none */
+    assert_false(is_contact(a));
+    assert_true(call_on(a, near, false, true));
+    assert_true(is_contact(a));
+    near[19] ^= 3;
+    a->from = (struct addr){.family = 4, .ip = {8, 8, 8, 8}, .port = 5555};
+    call_on(a, near, false, true); /* BEP 42: not an id of that address, however much it answers */
+    assert_false(is_contact(a));
+    id_for_addr(&a->net->rng, &a->from, near);
+    for (unsigned i = 0; i < 200 && !is_contact(a); i++) { /* one that fits, and falls where there is room */
+        id_for_addr(&a->net->rng, &a->from, near);
+        call_on(a, near, false, true);
+        a->net->now.mono_ms += 2000;
+        kad_tick(a->k, a->net->now);
+        answer_pings(a, near);
+    }
+    assert_true(is_contact(a));
+    assert_true(id_fits_addr(near, &a->from));
+}
+
+/* What a read-only node asks says so. */
+static void read_only_says_so(void **state)
+{
+    (void)state;
+    struct rng_seeded seeded;
+    struct rng rng = rng_seeded(&seeded, 2);
+    struct now now = {.mono_ms = 5, .wall_ms = UINT64_C(1800000000000)};
+    struct kad_config config = {.network = "camellia", .read_only = true, .use_v4 = true};
+    struct kad *k = kad_new(&config, &rng, now);
+    struct addr to = {.family = 4, .ip = {127, 0, 0, 1}, .port = 9};
+    struct kad_datagram d;
+    struct krpc_msg m;
+    assert_int_equal(kad_join(k, now, &to), 0);
+    assert_int_equal(kad_ping(k, now, &to, 1), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(kad_next_out(k, &d));
+        assert_int_equal(krpc_decode(d.data, d.size, &m), 0);
+        assert_true(m.ro);
+    }
+    static const char ping[] = "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    kad_recv(k, now, &to, (const uint8_t *)ping, strlen(ping));
+    assert_false(kad_next_out(k, &d)); /* and it answers nobody */
+    kad_free(k);
+}
+
 /* A reply that was not asked for, or comes from elsewhere, changes nothing. */
 static void unasked_replies(void **state)
 {
@@ -400,6 +495,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(unproven_addresses_get_little, setup, teardown),
         cmocka_unit_test_setup_teardown(ten_thousand_bad_datagrams, setup, teardown),
         cmocka_unit_test_setup_teardown(unasked_replies, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_becomes_a_contact, setup, teardown),
+        cmocka_unit_test(read_only_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

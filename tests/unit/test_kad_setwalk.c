@@ -1,4 +1,5 @@
 /* Signed sets over a network of whole nodes: many writers, many readers, holders that differ, shards that split. */
+#include "kad/krpc.h"
 #include "tests/unit/kad_net.h"
 
 static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x70};
@@ -139,6 +140,7 @@ static void oldest_claims_come_first(void **state)
     struct net *net = net_new(20, &(struct net_options){.seed = 24, .latency_ms = 5, .k = 8});
     net_start_all(net);
     struct identity *ids[5];
+    unsigned lost = 0;
     for (unsigned i = 0; i < 5; i++) {
         uint8_t buf[KAD_SET_VALUE_MAX];
         ids[i] = numbered(40 + i);
@@ -146,6 +148,19 @@ static void oldest_claims_come_first(void **state)
         net_run_until(net, net_set_put(net, i, root, &entry));
         net_run(net, 100000);
     }
+    /* Two come back without their disk and are handed everything anew: for them all is young. */
+    for (size_t i = 0; i < net->n; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        if (stats.entries == 0 || lost == 2)
+            continue;
+        net_kill(net, i);
+        net_forget(&net->nodes[i]);
+        net_up(net, i);
+        net_join(net, i, i ? 0 : 1);
+        lost++;
+    }
+    net_run(net, 5000);
     struct result *set = net_set_get(net, 12, root, false, 3);
     net_run_until(net, set);
     assert_int_equal(set->n_entries, 3);
@@ -162,6 +177,27 @@ static void oldest_claims_come_first(void **state)
         identity_free(ids[i]);
     net_check(net);
     net_free(net);
+}
+
+static unsigned held_in_all(struct net *net)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < net->n; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        sum += stats.entries;
+    }
+    return sum;
+}
+
+/* Notes how many entries are still held in shards that are split. */
+static bool see_split(struct net *net, struct net_datagram *d)
+{
+    struct krpc_msg m;
+    unsigned *held = net->tamper_ctx;
+    if (krpc_decode(d->data, d->size, &m) == 0 && m.kind == KRPC_REPLY && m.split && m.held > *held)
+        *held = m.held;
+    return false;
 }
 
 /* More than a shard holds: it splits, and readers still see everybody once. */
@@ -186,11 +222,19 @@ static void a_crowd_splits_the_shard(void **state)
     for (unsigned i = 0; i < set->n_entries; i++)
         for (unsigned j = i + 1; j < set->n_entries; j++)
             assert_memory_not_equal(set->entries[i].pk, set->entries[j].pk, KEY_SIZE);
-    /* The crowd moves down, and is still whole. */
+    /* The crowd moves down, and is still whole; nobody keeps it above and below. */
+    unsigned held_split = 0;
+    net->tamper = see_split;
+    net->tamper_ctx = &held_split;
+    net_run_until(net, net_set_get(net, 8, root, false, 0));
+    assert_true(held_split > 400);
     net_run(net, 2 * 3600 * 1000);
+    assert_in_range(held_in_all(net), 700 * 4, 700 * 4 * 5 / 4);
+    held_split = 0;
     set = net_set_get(net, 8, root, false, 0);
     net_run_until(net, set);
     assert_int_equal(set->n_entries, crowd);
+    assert_true(held_split < 50);
     struct result *some = net_set_get(net, 5, root, true, 20);
     net_run_until(net, some);
     assert_int_equal(some->n_entries, 20);
