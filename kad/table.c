@@ -249,16 +249,65 @@ bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr 
 
 /* ---- contacts come and go ----------------------------------------------------------------------------- */
 
-/* The contact of a bucket to give up first: most failures, then the youngest (who has been here long will likely
- * stay: paper, section 4.1). */
-static unsigned worst_of(const struct table *t, unsigned b)
+/* The part of its bucket's range that an id lies in: a power of two of parts, at most k, by the bits that follow
+ * the one in which the id differs from ours. */
+static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
-    unsigned start = bucket_start(t, b), worst = start;
+    unsigned part = 0;
 
-    for (unsigned i = start + 1; i < start + t->count[b]; i++)
-        if (t->contacts[i].fails >= t->contacts[worst].fails)
-            worst = i;
+    for (unsigned parts = 2, bit = b + 1; parts <= t->k && bit < ID_BITS; parts *= 2, bit++)
+        part = part * 2 + (id[bit / 8] >> (7 - bit % 8) & 1);
+    return part;
+}
+
+/* The contact of a bucket to give up first: most failures; without any, one of the fullest part of the range; of
+ * several the youngest (who has been here long will likely stay: paper, section 4.1). -1: all answer, and no part
+ * holds two. */
+static int worst_of(const struct table *t, unsigned b)
+{
+    unsigned start = bucket_start(t, b), end = start + t->count[b], most = 1;
+    uint8_t in_part[UINT8_MAX] = {0};
+    int worst = -1;
+
+    for (unsigned i = start; i < end; i++)
+        if (t->contacts[i].fails > 0 && (worst < 0 || t->contacts[i].fails >= t->contacts[worst].fails))
+            worst = (int)i;
+    if (worst >= 0)
+        return worst;
+    for (unsigned i = start; i < end; i++) {
+        unsigned n = ++in_part[part_of(t, b, t->contacts[i].id)];
+        if (n >= most && n > 1) {
+            most = n;
+            worst = (int)i;
+        }
+    }
     return worst;
+}
+
+/* Who would give way to a newcomer in a full bucket, or -1. One that answers does only in a far bucket, and only for
+ * a newcomer from a part of the range in which we know nobody: contacts spread over the range of their bucket make
+ * lookups shorter, and those that a single lookup finds lie all in one place. */
+static int gives_way(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
+{
+    int worst = worst_of(t, b);
+
+    if (worst < 0 || t->contacts[worst].fails > 0)
+        return worst;
+    if (bucket_room(t, b) > t->k)
+        return -1;
+    unsigned start = bucket_start(t, b), part = part_of(t, b, id);
+    for (unsigned i = start; i < start + t->count[b]; i++)
+        if (part_of(t, b, t->contacts[i].id) == part)
+            return -1;
+    return worst;
+}
+
+/* Of a bucket that holds too many: the worst, or the youngest. */
+static unsigned give_up(const struct table *t, unsigned b)
+{
+    int worst = worst_of(t, b);
+
+    return worst >= 0 ? (unsigned)worst : bucket_start(t, b) + t->count[b] - 1u;
 }
 
 /* The network has grown, and buckets that were part of the smallest subtree of k nodes no longer are. */
@@ -266,7 +315,7 @@ static void shrink_beyond(struct table *t, unsigned b)
 {
     for (unsigned i = 0; i < b; i++)
         while (t->count[i] > bucket_room(t, i))
-            remove_at(t, i, worst_of(t, i));
+            remove_at(t, i, give_up(t, i));
 }
 
 bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr)
@@ -280,9 +329,7 @@ bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const stru
         struct addr at = table_addr(t, known);
         return known->fails > 0 && !addr_equal(&at, addr);
     }
-    if (!subnet_allows(t, b, addr))
-        return false;
-    return t->count[b] < bucket_room(t, b) || t->contacts[worst_of(t, b)].fails > 0;
+    return (t->count[b] < bucket_room(t, b) || gives_way(t, b, id) >= 0) && subnet_allows(t, b, addr);
 }
 
 bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE])
@@ -330,12 +377,12 @@ enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t i
     if (!subnet_allows(t, b, addr))
         return TABLE_REFUSED;
     if (t->count[b] >= bucket_room(t, b)) {
-        unsigned worst = worst_of(t, b);
-        if (t->contacts[worst].fails == 0) {
+        int worst = gives_way(t, b, id);
+        if (worst < 0) {
             table_offer(t, id, addr);
             return TABLE_FULL;
         }
-        remove_at(t, b, worst);
+        remove_at(t, b, (unsigned)worst);
     }
     cache_forget(t, id);
     c = insert(t, b, id, addr);

@@ -5,6 +5,8 @@
  * - Bucket b holds contacts with exactly b common bits, at most k of them. The relaxed rule: while the buckets
  *   beyond b hold fewer than k together, b may grow to TABLE_NEAR times k, so every contact of the smallest
  *   subtree around us with at least k nodes is kept; when the network grows it shrinks to k again.
+ * - A full far bucket is spread over its range: a contact from a part of it where two or more are known gives way to
+ *   a newcomer from a part where none is. So a step of a lookup gains as much as it can, wherever it leads.
  * - At most 2 contacts of one /24 (IPv6: /64) in a bucket and 10 in the table; local ranges are exempt.
  * - All contacts lie in one array, bucket after bucket, 32 bytes each (and 16 more for an IPv6 address), which
  *   grows as they come: a table of a million-node network is 9 KiB.

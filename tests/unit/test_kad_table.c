@@ -166,6 +166,44 @@ static void failures(void **state)
     table_clear(&t);
 }
 
+/* In a full far bucket, one of a crowded part of its range gives way to the first of a part nobody was known in. */
+static void far_contacts_are_spread(void **state)
+{
+    (void)state;
+    struct table t;
+    uint8_t self[ID_SIZE] = {0}, id[ID_SIZE], oldest[ID_SIZE];
+    unsigned n = 0;
+    table_init(&t, 4, 16, self);
+    for (unsigned i = 0; i < 16; i++) { /* neighbours, so that the relaxed rule leaves bucket 0 alone */
+        struct addr addr = local_addr(n++);
+        id_random(&rng, id);
+        id[0] = 0x40;
+        assert_int_equal(table_heard(&t, 1000, id, &addr, 10), TABLE_ADDED);
+    }
+    for (unsigned i = 0; i < 16; i++) { /* bucket 0, full of one sixteenth of its range */
+        struct addr addr = local_addr(n++);
+        id_random(&rng, id);
+        id[0] = 0x80 | (i & 7);
+        if (i == 0)
+            memcpy(oldest, id, ID_SIZE);
+        assert_int_equal(table_heard(&t, 1000, id, &addr, 10), TABLE_ADDED);
+    }
+    for (unsigned part = 0; part < 16; part++) {
+        struct addr addr = local_addr(n++), other = local_addr(n++);
+        id_random(&rng, id);
+        id[0] = (uint8_t)(0x80 | part << 3 | (id[0] & 7));
+        assert_int_equal(table_has_room(&t, id, &addr), part > 0);
+        assert_int_equal(table_heard(&t, 1000, id, &addr, 10), part > 0 ? TABLE_ADDED : TABLE_FULL);
+        id[10] ^= 1;
+        assert_false(table_has_room(&t, id, &other));
+        assert_int_equal(table_heard(&t, 1000, id, &other, 10), TABLE_FULL);
+        assert_int_equal(t.count[0], 16);
+        table_check(&t);
+    }
+    assert_non_null(table_find(&t, oldest));
+    table_clear(&t);
+}
+
 static void one_subnet_cannot_fill_it(void **state)
 {
     (void)state;
@@ -298,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup(knows_its_whole_neighbourhood, setup),
         cmocka_unit_test_setup(full_bucket_keeps_those_that_answer, setup),
         cmocka_unit_test_setup(failures, setup),
+        cmocka_unit_test_setup(far_contacts_are_spread, setup),
         cmocka_unit_test_setup(one_subnet_cannot_fill_it, setup),
         cmocka_unit_test_setup(a_large_network_fits, setup),
         cmocka_unit_test_setup(another_id_of_our_own, setup),
