@@ -1,4 +1,4 @@
-/* Rows 11, 13, 14, 18, 19 and 21: whole nodes, as processes of their own, driven through the local API.
+/* Rows 11 to 14, 18, 19 and 21: whole nodes, as processes of their own, driven through the local API.
  *
  *   bench_node OUT [ROW...]      OUT holds camelliad; homes are made in a temporary folder and removed
  */
@@ -20,7 +20,10 @@
 #include "core/err.h"
 #include "core/identity.h"
 #include "core/io_os.h"
+#include "core/keyfile.h"
 #include "tests/bench/bench.h"
+#include "timeline/io_zmq.h"
+#include "timeline/store.h"
 
 #define NODES_MAX 128
 #define CALL_MS 30000
@@ -207,146 +210,234 @@ static void follow_all(struct node *author, struct node *first, size_t count)
 
 static void settle(void) { usleep(1500000); }
 
-/* ---- row 11: a post to 100 connected followers ---- */
+/* ---- rows 11, 12: a post to 100 connected followers ---- */
 
-/* The same hops on bare ZeroMQ: one PUSH to each of `count` processes over TCP with CURVE, each pushes a short
- * acknowledgement back. */
-struct bare {
-    void *ctx, *pull, **push;
-    pid_t *pid;
-    size_t count;
+#define HOPS 100
+#define HOP_BYTES 400 /* a POST message of usual length */
+#define ACK_BYTES 60
+
+/* The same hops twice, each receiver a process of its own that pushes a short acknowledgement back: on bare ZeroMQ
+ * with CURVE, and on our links (timeline/io_zmq.h) with their ZAP handler, admission and crediting. */
+struct hops {
+    bool ours;
+    uint8_t pk[LINK_KEY_SIZE], sk[LINK_KEY_SIZE];
+    struct addr addr;
+    void *ctx, *pull, *push[HOPS];
+    struct io_zmq *links;
+    struct link_dest to[HOPS];
+    pid_t pid[HOPS];
 };
 
-static void curve_client(void *socket, const char *server)
+struct hello { /* what a child tells its parent, through a pipe */
+    uint8_t pk[LINK_KEY_SIZE];
+    struct addr addr;
+};
+
+static uint64_t mono_ms(void) { return (uint64_t)(bench_us() / 1000); }
+
+static void new_keys(uint8_t pk[LINK_KEY_SIZE], uint8_t sk[LINK_KEY_SIZE])
 {
-    char pub[41], sec[41];
-    zmq_curve_keypair(pub, sec);
-    zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server, 41);
-    zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, pub, 41);
-    zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, sec, 41);
+    struct transport t;
+    transport_new(&rng, &t);
+    memcpy(pk, t.pk, LINK_KEY_SIZE);
+    memcpy(sk, t.sk, LINK_KEY_SIZE);
 }
 
-static void *curve_pull(void *ctx, const char *secret, char *ret_endpoint, size_t size)
+static void *bare_push(void *ctx, const struct addr *to, const uint8_t *server)
 {
-    int one = 1, linger = 0;
-    void *pull = zmq_socket(ctx, ZMQ_PULL);
-    zmq_setsockopt(pull, ZMQ_CURVE_SERVER, &one, sizeof one);
-    zmq_setsockopt(pull, ZMQ_CURVE_SECRETKEY, secret, 41);
-    zmq_setsockopt(pull, ZMQ_LINGER, &linger, sizeof linger);
-    if (zmq_bind(pull, "tcp://127.0.0.1:*")) die("bare bind failed");
-    zmq_getsockopt(pull, ZMQ_LAST_ENDPOINT, ret_endpoint, &size);
-    return pull;
+    uint8_t pk[LINK_KEY_SIZE], sk[LINK_KEY_SIZE];
+    char endpoint[ADDR_TEXT_SIZE + 8], text[ADDR_TEXT_SIZE];
+    void *push = zmq_socket(ctx, ZMQ_PUSH);
+    int linger = 0;
+    new_keys(pk, sk);
+    zmq_setsockopt(push, ZMQ_LINGER, &linger, sizeof linger);
+    zmq_setsockopt(push, ZMQ_CURVE_SERVERKEY, server, LINK_KEY_SIZE);
+    zmq_setsockopt(push, ZMQ_CURVE_PUBLICKEY, pk, LINK_KEY_SIZE);
+    zmq_setsockopt(push, ZMQ_CURVE_SECRETKEY, sk, LINK_KEY_SIZE);
+    snprintf(endpoint, sizeof endpoint, "tcp://%s", addr_text(to, text));
+    if (zmq_connect(push, endpoint)) die("bare connect");
+    return push;
 }
 
-static void bare_child(int tell, const char *author_endpoint, const char *author_key)
+static bool admit_all(void *ctx, const uint8_t key[LINK_KEY_SIZE])
 {
-    char pub[41], sec[41], endpoint[128], buf[4096];
-    void *ctx = zmq_ctx_new(), *push;
-    zmq_curve_keypair(pub, sec);
-    void *pull = curve_pull(ctx, sec, endpoint, sizeof endpoint);
-    push = zmq_socket(ctx, ZMQ_PUSH);
-    curve_client(push, author_key);
-    zmq_connect(push, author_endpoint);
-    dprintf(tell, "%-41s%-128s", pub, endpoint);
-    for (;;) {
-        int got = zmq_recv(pull, buf, sizeof buf, 0);
-        if (got < 0) _exit(0);
-        zmq_send(push, buf, 60, 0);
+    (void)ctx, (void)key;
+    return true;
+}
+
+/* Keys, and a listening end at a port that the system picks. */
+static void hops_listen(struct hops *h)
+{
+    char endpoint[128], why[IO_ZMQ_WHY_MAX];
+    size_t size = sizeof endpoint;
+    int one = 1;
+    new_keys(h->pk, h->sk);
+    h->ctx = zmq_ctx_new();
+    h->pull = zmq_socket(h->ctx, ZMQ_PULL);
+    zmq_setsockopt(h->pull, ZMQ_CURVE_SERVER, &one, sizeof one);
+    zmq_setsockopt(h->pull, ZMQ_CURVE_SECRETKEY, h->sk, LINK_KEY_SIZE);
+    if (zmq_bind(h->pull, "tcp://127.0.0.1:*")) die("bare bind");
+    zmq_getsockopt(h->pull, ZMQ_LAST_ENDPOINT, endpoint, &size);
+    addr_parse(endpoint + strlen("tcp://"), &h->addr);
+    if (!h->ours) return;
+    zmq_close(h->pull); /* it found a free port for us */
+    zmq_ctx_term(h->ctx);
+    h->pull = h->ctx = NULL;
+    if (io_zmq_new(h->pk, h->sk, mono_ms(), &h->links, why) || io_zmq_bind(h->links, &h->addr, why)) die("%s", why);
+    io_zmq_admit(h->links, admit_all, NULL);
+}
+
+static void links_wait(struct io_zmq *links)
+{
+    struct pollfd p = {.fd = io_zmq_fd(links), .events = POLLIN};
+    if (!io_zmq_ready(links)) poll(&p, 1, 1000);
+    io_zmq_turn(links, mono_ms());
+}
+
+static void hops_child(struct hops *h, int tell, const struct hello *author)
+{
+    uint8_t buf[4096] = {0};
+    hops_listen(h);
+    struct hello me = {.addr = h->addr};
+    memcpy(me.pk, h->pk, LINK_KEY_SIZE);
+    if (write(tell, &me, sizeof me) != sizeof me) _exit(1);
+    if (h->ours) {
+        struct link_send ack = {.to.addr = author->addr, .bytes = span(buf, ACK_BYTES)};
+        memcpy(ack.to.key, author->pk, LINK_KEY_SIZE);
+        struct link_event e;
+        for (;; links_wait(h->links))
+            while (io_zmq_next(h->links, &e))
+                if (e.kind == LINK_RECEIVED) io_zmq_send(h->links, &ack);
     }
+    void *push = bare_push(h->ctx, &author->addr, author->pk);
+    while (zmq_recv(h->pull, buf, sizeof buf, 0) >= 0) zmq_send(push, buf, ACK_BYTES, 0);
+    _exit(0);
 }
 
-static void bare_open(struct bare *b, size_t count)
+static void hops_open(struct hops *h, bool ours)
 {
-    char pub[41], sec[41], endpoint[128];
-    zmq_curve_keypair(pub, sec);
-    b->count = count;
-    b->pid = calloc(count, sizeof *b->pid);
-    b->push = calloc(count, sizeof *b->push);
-    /* The children are forked before this process has ZeroMQ threads that bind; they wait for the endpoint. */
     int to_child[2], from_child[2];
+    struct hello author, child;
+    memset(h, 0, sizeof *h);
+    h->ours = ours;
     if (pipe(to_child) || pipe(from_child)) die("pipe");
-    for (size_t i = 0; i < count; i++) {
-        b->pid[i] = fork();
-        if (b->pid[i] == 0) {
-            char line[129] = {0};
+    for (size_t i = 0; i < HOPS; i++) /* forked before this process has ZeroMQ's threads */
+        if ((h->pid[i] = fork()) == 0) {
             close(to_child[1]);
-            if (read(to_child[0], line, 128) != 128) _exit(1);
-            char *end = strchr(line, ' ');
-            if (end) *end = 0;
-            bare_child(from_child[1], line, pub);
+            if (read(to_child[0], &author, sizeof author) != sizeof author) _exit(1);
+            hops_child(h, from_child[1], &author);
         }
-    }
-    b->ctx = zmq_ctx_new();
-    b->pull = curve_pull(b->ctx, sec, endpoint, sizeof endpoint);
-    for (size_t i = 0; i < count; i++) dprintf(to_child[1], "%-128s", endpoint);
-    for (size_t i = 0; i < count; i++) {
-        char hello[170] = {0}, key[42] = {0}, to[129] = {0};
-        for (size_t got = 0; got < 169;) {
-            ssize_t r = read(from_child[0], hello + got, 169 - got);
-            if (r <= 0) die("bare child");
-            got += (size_t)r;
-        }
-        memcpy(key, hello, 40);
-        memcpy(to, hello + 41, 128);
-        char *end = strchr(to, ' ');
-        if (end) *end = 0;
-        b->push[i] = zmq_socket(b->ctx, ZMQ_PUSH);
-        int linger = 0;
-        zmq_setsockopt(b->push[i], ZMQ_LINGER, &linger, sizeof linger);
-        curve_client(b->push[i], key);
-        zmq_connect(b->push[i], to);
+    hops_listen(h);
+    memset(&author, 0, sizeof author);
+    author.addr = h->addr;
+    memcpy(author.pk, h->pk, LINK_KEY_SIZE);
+    for (size_t i = 0; i < HOPS; i++)
+        if (write(to_child[1], &author, sizeof author) != sizeof author) die("pipe");
+    for (size_t i = 0; i < HOPS; i++) {
+        if (read(from_child[0], &child, sizeof child) != sizeof child) die("a child ended");
+        h->to[i].addr = child.addr;
+        memcpy(h->to[i].key, child.pk, LINK_KEY_SIZE);
+        if (!ours) h->push[i] = bare_push(h->ctx, &child.addr, child.pk);
     }
     close(to_child[0]), close(to_child[1]), close(from_child[0]), close(from_child[1]);
 }
 
-static double bare_round(struct bare *b, size_t bytes)
+/* Microseconds until every receiver has acknowledged. */
+static double hops_round(struct hops *h)
 {
-    char buf[4096] = {0};
+    uint8_t buf[4096] = {0};
     double start_us = bench_us();
-    for (size_t i = 0; i < b->count; i++) zmq_send(b->push[i], buf, bytes, 0);
-    for (size_t i = 0; i < b->count; i++)
-        if (zmq_recv(b->pull, buf, sizeof buf, 0) < 0) die("bare recv");
+    if (!h->ours) {
+        for (size_t i = 0; i < HOPS; i++) zmq_send(h->push[i], buf, HOP_BYTES, 0);
+        for (size_t i = 0; i < HOPS; i++)
+            if (zmq_recv(h->pull, buf, sizeof buf, 0) < 0) die("bare recv");
+        return bench_us() - start_us;
+    }
+    for (size_t i = 0; i < HOPS; i++)
+        io_zmq_send(h->links, &(struct link_send){.to = h->to[i], .bytes = span(buf, HOP_BYTES)});
+    struct link_event e;
+    for (size_t got = 0; got < HOPS; links_wait(h->links)) {
+        while (io_zmq_next(h->links, &e)) got += e.kind == LINK_RECEIVED;
+        if (bench_us() > start_us + 20e6) die("links: %zu of %d acknowledged", got, HOPS);
+    }
     return bench_us() - start_us;
 }
 
-static void bare_close(struct bare *b)
+static void hops_close(struct hops *h)
 {
-    for (size_t i = 0; i < b->count; i++) {
-        zmq_close(b->push[i]);
-        kill(b->pid[i], SIGKILL);
-        waitpid(b->pid[i], NULL, 0);
+    for (size_t i = 0; i < HOPS; i++) {
+        if (h->push[i]) zmq_close(h->push[i]);
+        kill(h->pid[i], SIGKILL);
+        waitpid(h->pid[i], NULL, 0);
     }
-    zmq_close(b->pull);
-    zmq_ctx_term(b->ctx);
-    free(b->pid);
-    free(b->push);
+    if (h->ours) io_zmq_free(h->links);
+    else {
+        zmq_close(h->pull);
+        zmq_ctx_term(h->ctx);
+    }
 }
 
 static void row_11(void)
 {
-    enum { FOLLOWERS = 100, ROUNDS = 40 };
+    enum { ROUNDS = 60, WARM = 3 };
     static struct series ours, bare;
-    fresh(true);
-    struct bare b;
-    bare_open(&b, FOLLOWERS);
-    for (size_t i = 0; i <= FOLLOWERS; i++) make_user(make_node());
-    follow_all(&nodes[0], &nodes[1], FOLLOWERS);
+    static struct hops a, b;
+    hops_open(&a, true);
+    hops_open(&b, false);
+    for (size_t r = 0; r < ROUNDS + WARM; r++) {
+        double x = hops_round(&a), y = hops_round(&b);
+        if (r < WARM) continue;
+        series_add(&ours, x / 1e3);
+        series_add(&bare, y / 1e3);
+    }
+    hops_close(&a);
+    hops_close(&b);
+    bench_row("11", "links: a post to 100 followers and back", "ms", &ours, &bare, "<= 1.5 x bare ZeroMQ",
+              series_median(&ours) <= 1.5 * series_median(&bare));
+}
+
+static double verify_us(void);
+
+/* One durable commit of one post into a store of its own, on this disk. */
+static double commit_us(void)
+{
+    static struct store *store;
+    static int64_t n;
+    char path[300], why[STORE_MESSAGE_SIZE];
+    snprintf(path, sizeof path, "%s/commit.db", root);
+    if (!store && store_open(path, &store, why)) die("%s", why);
+    double start_us = bench_us();
+    store_meta_put_int(store, "n", ++n);
+    if (store_commit(store)) die("commit");
+    return bench_us() - start_us;
+}
+
+static void row_12(void)
+{
+    enum { ROUNDS = 40, WARM = 3 };
+    static struct series ours, beside;
+    static struct hops b;
+    hops_open(&b, false);
+    fresh(false);
+    for (size_t i = 0; i <= HOPS; i++) make_user(make_node());
+    follow_all(&nodes[0], &nodes[1], HOPS);
     settle();
-    bare_round(&b, 400);
-    for (size_t r = 0; r < ROUNDS + 3; r++) {
+    for (size_t r = 0; r < ROUNDS + WARM; r++) {
         double start_us = bench_us();
         int status = call(&nodes[0], json_pack("{s:s, s:s, s:i}", "do", "post", "text",
                           "A post of a usual length, as people write them: about a hundred bytes of text, no more.",
                           "wait_ms", 10000), NULL);
         double took = bench_us() - start_us;
-        if (status) die("row 11: post ended with %d", status);
-        if (r < 3) continue; /* links go up with the first */
+        if (status) die("row 12: post ended with %d", status);
+        double least = hops_round(&b) + HOPS * verify_us() / 2;
+        for (size_t i = 0; i < HOPS; i++) least += commit_us();
+        if (r < WARM) continue; /* links go up with the first */
         series_add(&ours, took / 1e3);
-        series_add(&bare, bare_round(&b, 400) / 1e3);
+        series_add(&beside, least / 1e3);
     }
-    bench_row("11", "post to 100 connected followers, acknowledged", "ms", &ours, &bare, "<= 1.5 x bare ZeroMQ",
-              series_median(&ours) <= 1.5 * series_median(&bare));
-    bare_close(&b);
+    hops_close(&b);
+    bench_row("12", "a post verified and on disk at 100 followers", "ms", &ours, &beside, "<= 1.3 x hops + work",
+              series_median(&ours) <= 1.3 * series_median(&beside));
 }
 
 /* ---- rows 13, 14: flat out ---- */
@@ -408,6 +499,13 @@ static bool complete(size_t followers, long long posts)
         if (have < posts || gaps) return false;
     }
     return true;
+}
+
+static double verify_us(void)
+{
+    static double rate;
+    if (rate == 0) rate = verifies_per_s();
+    return 1e6 / rate;
 }
 
 static void row_flat(const char *row, size_t followers, size_t posts)
@@ -582,6 +680,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     atexit(clear);
     if (wanted(argc, argv, "11")) row_11();
+    if (wanted(argc, argv, "12")) row_12();
     if (wanted(argc, argv, "13")) row_flat("13", 1, 20000);
     if (wanted(argc, argv, "14")) row_flat("14", 10, 5000);
     if (wanted(argc, argv, "18")) row_18();
