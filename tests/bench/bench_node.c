@@ -356,7 +356,8 @@ static double hops_round(struct hops *h)
     for (size_t i = 0; i < HOPS; i++)
         io_zmq_send(h->links, &(struct link_send){.to = h->to[i], .bytes = span(buf, HOP_BYTES)});
     struct link_event e;
-    for (size_t got = 0; got < HOPS; links_wait(h->links)) {
+    for (size_t got = 0; got < HOPS;) {
+        links_wait(h->links);
         while (io_zmq_next(h->links, &e)) got += e.kind == LINK_RECEIVED;
         if (bench_us() > start_us + 20e6) die("links: %zu of %d acknowledged", got, HOPS);
     }
