@@ -96,6 +96,7 @@ static void gather_known(struct timeline *t, struct follow *f)
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
+/* The first WANT waits for the commit, as FOLLOW does, and so comes after it; those that go on need not. */
 static void send_want(struct timeline *t, struct follow *f, struct candidate *to, uint64_t from_seq,
                       uint64_t to_seq)
 {
@@ -106,8 +107,8 @@ static void send_want(struct timeline *t, struct follow *f, struct candidate *to
     memcpy(m.want.author, f->feed.author, KEY_SIZE);
     to->state = CANDIDATE_ASKED;
     to->asked_ms = t->now.mono_ms;
-    f->chase->credit = CHASE_BYTES;
-    links_send_message(t, &to->dest, &m, true);
+    to->credit = CHASE_BYTES;
+    links_send_message(t, &to->dest, &m, !to->has_answered);
     due(t, f, deadline_min(f->chase->due_ms, t->now.mono_ms + link_timeout_ms(links_find(t, to->dest.key))));
 }
 
@@ -327,18 +328,30 @@ void catchup_batch(struct timeline *t, struct follow *f, struct link *from, cons
         return;
     }
     struct chase *c = f->chase;
-    bool is_source = c->source == (int)(at - c->candidates);
+    int index = (int)(at - c->candidates);
     answered(c, at);
     if (err && err != CAM_EDUP && err != CAM_EAGAIN) {
         at->state = CANDIDATE_FAILED;
-        if (is_source)
+        if (c->source == index)
             c->source = -1;
-    } else if (is_source && m->next_seq && c->credit > (int64_t)bytes + MESSAGE_BATCH_BYTES && err == 0) {
-        c->credit -= (int64_t)bytes; /* more pages of what was asked for are on their way */
-        at->asked_ms = t->now.mono_ms;
-    } else {
-        pull(t, f, at, n_new > 0);
+        go_on(t, f);
+        return;
     }
+    at->credit -= (int64_t)bytes;
+    if (n_new > 0) {
+        c->n_idle = 0;
+        f->chase_wait_ms = 0;
+        if (c->source < 0)
+            c->source = index;
+    }
+    bool is_useful = n_new > 0 || (c->source == index && ++c->n_idle < CHASE_IDLE_MAX);
+    /* compare.c sends another page while that much is left: it is on its way, and asking again would double
+     * it. */
+    bool more_comes = m->next_seq && at->state == CANDIDATE_ASKED && at->credit >= MESSAGE_BATCH_BYTES;
+    if (more_comes && c->source == index)
+        at->asked_ms = t->now.mono_ms;
+    else
+        pull(t, f, at, is_useful);
     go_on(t, f);
 }
 

@@ -26,6 +26,7 @@
 #define CHASE_RETRY_MS 2000          /* after a chase that left something missing ... */
 #define CHASE_RETRY_MAX_MS 300000    /* ... doubling up to this */
 #define CHASE_ANSWERS_ENOUGH 3       /* where the author does not answer and nothing is known to be missing */
+#define CHASE_IDLE_MAX 3             /* a source that brings nothing so often in a row is of no use */
 #define CHASE_ASK_WIDTH 2            /* asked at a time */
 #define CHASE_BYTES (512 * 1024)     /* asked for in one WANT */
 #define CATCHUP_COMPARE_MS 300000    /* between two comparisons with random others */
@@ -46,6 +47,7 @@ struct candidate {
     bool has_answered;
     enum candidate_state state;
     uint32_t bodies_missing; /* how many we lacked when it was asked for bodies; 0: it was not */
+    int64_t credit;          /* bytes it may still send for the last WANT, counted as the server counts */
     uint64_t asked_ms;       /* mono */
 };
 
@@ -53,7 +55,7 @@ struct chase {
     struct candidate candidates[CHASE_CANDIDATES_MAX];
     size_t n_candidates;
     int source;             /* PULLING: whom from; -1 while ASKING */
-    int64_t credit;         /* bytes that the source may still send for the last WANT */
+    uint32_t n_idle;        /* answers in a row that brought nothing new */
     uint64_t due_ms;        /* mono: look at it again */
     bool author_answered;
     uint32_t n_answered;

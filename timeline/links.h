@@ -28,8 +28,8 @@
 #define LINKS_STRANGER_BYTES_PER_S (256 * 1024)
 #define LINKS_FRIEND_BURST 40000
 #define LINKS_FRIEND_PER_S 20000
-#define LINKS_FRIEND_BYTES_BURST (64 * 1024 * 1024)
-#define LINKS_FRIEND_BYTES_PER_S (32 * 1024 * 1024)
+#define LINKS_FRIEND_BYTES_BURST (256 * 1024 * 1024)
+#define LINKS_FRIEND_BYTES_PER_S (64 * 1024 * 1024)
 #define LINKS_FINE 200            /* messages' worth that a friend loses for a forged or malformed one ... */
 #define LINKS_STRANGER_FINE 5     /* ... and a stranger; checking it cost us more than taking it in */
 #define LINKS_HELLO_BURST 200    /* signatures checked for all strangers together: HELLO, FOLLOW */

@@ -139,12 +139,37 @@ static void test_long(void **state)
         }
     }
     net_follow(net, 1, "u0");
-    assert_true(wait_for(net, 1, 3000, 10000) < 2000);
+    assert_true(wait_for(net, 1, 3000, 10000) < 200);
+    assert_true(net->nodes[0].sent_messages[MESSAGE_BATCH] <= 3000 / 500 + 3); /* no page twice */
     assert_int_equal(gap_rows(net, 1), 0);
     struct said *s = net_who(net, 1, TL_PROFILE, "u0");
     assert_int_equal(s->rows[0].complete_to, 3000);
     assert_int_equal(s->rows[0].gaps, 0);
     assert_true(s->rows[0].time_ms > NET_EPOCH_MS);
+    net_free(net);
+}
+
+/* The same over links that lose a fifth of everything: slower, and complete. */
+static void test_long_with_loss(void **state)
+{
+    (void)state;
+    struct net *net = net_town(3, 47);
+    char text[16];
+    for (int i = 1; i <= 3000; i++) {
+        snprintf(text, sizeof text, "p%d", i);
+        timeline_command(net->nodes[0].t, net->now,
+                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
+        if (i % 200 == 0) {
+            net_turn(net, 0);
+            net_run(net, 50);
+        }
+    }
+    net->loss_percent = 20;
+    net_follow(net, 1, "u0");
+    net_follow(net, 2, "u0");
+    print_message("with loss: %d ms\n", (int)wait_for(net, 1, 3000, 120000));
+    wait_for(net, 2, 3000, 120000);
+    assert_int_equal(gap_rows(net, 1), 0);
     net_free(net);
 }
 
@@ -459,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key),
         cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_long_with_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
