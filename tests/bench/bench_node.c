@@ -20,6 +20,7 @@
 #include "core/err.h"
 #include "core/identity.h"
 #include "core/io_os.h"
+#include "core/io_udp.h"
 #include "core/keyfile.h"
 #include "tests/bench/bench.h"
 #include "timeline/io_zmq.h"
@@ -265,26 +266,38 @@ static bool admit_all(void *ctx, const uint8_t key[LINK_KEY_SIZE])
     return true;
 }
 
-/* Keys, and a listening end at a port that the system picks. */
+/* A port that is free now; somebody else may take it before it is bound. */
+static void free_port(struct addr *ret)
+{
+    struct io_udp probe;
+    addr_parse("127.0.0.1:0", ret);
+    if (io_udp_open(ret, &probe)) die("no free port");
+    *ret = probe.addr;
+    io_udp_close(&probe);
+}
+
+/* Keys, and a listening end. */
 static void hops_listen(struct hops *h)
 {
-    char endpoint[128], why[IO_ZMQ_WHY_MAX];
-    size_t size = sizeof endpoint;
-    int one = 1;
+    char endpoint[ADDR_TEXT_SIZE + 8], text[ADDR_TEXT_SIZE], why[IO_ZMQ_WHY_MAX];
+    int one = 1, tries = 50;
     new_keys(h->pk, h->sk);
-    h->ctx = zmq_ctx_new();
-    h->pull = zmq_socket(h->ctx, ZMQ_PULL);
-    zmq_setsockopt(h->pull, ZMQ_CURVE_SERVER, &one, sizeof one);
-    zmq_setsockopt(h->pull, ZMQ_CURVE_SECRETKEY, h->sk, LINK_KEY_SIZE);
-    if (zmq_bind(h->pull, "tcp://127.0.0.1:*")) die("bare bind");
-    zmq_getsockopt(h->pull, ZMQ_LAST_ENDPOINT, endpoint, &size);
-    addr_parse(endpoint + strlen("tcp://"), &h->addr);
-    if (!h->ours) return;
-    zmq_close(h->pull); /* it found a free port for us */
-    zmq_ctx_term(h->ctx);
-    h->pull = h->ctx = NULL;
-    if (io_zmq_new(h->pk, h->sk, mono_ms(), &h->links, why) || io_zmq_bind(h->links, &h->addr, why)) die("%s", why);
-    io_zmq_admit(h->links, admit_all, NULL);
+    if (h->ours) {
+        if (io_zmq_new(h->pk, h->sk, mono_ms(), &h->links, why)) die("%s", why);
+        do free_port(&h->addr);
+        while (io_zmq_bind(h->links, &h->addr, why) && --tries);
+        io_zmq_admit(h->links, admit_all, NULL);
+    } else {
+        h->ctx = zmq_ctx_new();
+        h->pull = zmq_socket(h->ctx, ZMQ_PULL);
+        zmq_setsockopt(h->pull, ZMQ_CURVE_SERVER, &one, sizeof one);
+        zmq_setsockopt(h->pull, ZMQ_CURVE_SECRETKEY, h->sk, LINK_KEY_SIZE);
+        do {
+            free_port(&h->addr);
+            snprintf(endpoint, sizeof endpoint, "tcp://%s", addr_text(&h->addr, text));
+        } while (zmq_bind(h->pull, endpoint) && --tries);
+    }
+    if (!tries) die("no port to listen at");
 }
 
 static void links_wait(struct io_zmq *links)
