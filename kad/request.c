@@ -102,7 +102,8 @@ static struct lookup *add_leg(struct kad *k, struct request *r, uint8_t family, 
     if (!l)
         return NULL;
     /* Before the first lookup has ended we know too little to call anything dense. */
-    lookup_init(l, r->target, wanted, alpha, k->booted && !r->fixed ? node_estimate(k) : 0);
+    bool dense = k->booted && !r->fixed && !(k->without & KAD_WITHOUT_DENSITY);
+    lookup_init(l, r->target, wanted, alpha, dense ? node_estimate(k) : 0);
     r->leg_family[r->n_legs] = family;
     r->legs[r->n_legs++] = l;
     return l;
@@ -166,7 +167,7 @@ void request_look(struct kad *k, struct request *r, const uint8_t target[KAD_ID_
         if (!k->net[net].used || t->n == 0)
             continue;
         table_touch(t, k->now.mono_ms, r->target);
-        bool many = r->kind == REQUEST_BOOT && t->n >= REQUEST_PATHS;
+        bool many = r->kind == REQUEST_BOOT && t->n >= REQUEST_PATHS && !(k->without & KAD_WITHOUT_PATHS);
         /* Nobody waits for the first lookup of our own id: each of its paths asks one after another, so nobody
          * for nothing. */
         uint8_t alpha = r->kind == REQUEST_BOOT ? 1 : k->alpha;
@@ -180,7 +181,7 @@ static bool try_paths(struct kad *k, struct request *r)
     unsigned before = r->n_legs;
     uint8_t wanted = k->k > 2 ? k->k / 2 : k->k;
 
-    if (r->paths_tried || r->fixed)
+    if (r->paths_tried || r->fixed || (k->without & KAD_WITHOUT_PATHS))
         return false;
     r->paths_tried = true;
     for (unsigned leg = 0; leg < before; leg++) {
@@ -410,6 +411,10 @@ void request_pump(struct kad *k, struct request *r)
 {
     for (;;) {
         bool done = true;
+        if (r->kind == REQUEST_GET && r->has_item && (k->without & KAD_WITHOUT_NEWEST)) {
+            looked_up(k, r);
+            return;
+        }
         for (unsigned leg = 0; leg < r->n_legs; leg++) {
             struct lookup *l = r->legs[leg];
             int i;
@@ -860,6 +865,21 @@ uint64_t request_deadline_ms(const struct kad *k)
     return k->first ? k->request_next_ms : NOW_NEVER;
 }
 
+static bool was_asked(const struct lookup_node *node)
+{
+    return node->state != LOOKUP_NEW && node->state != LOOKUP_SUSPECT;
+}
+
+static bool asked_elsewhere(const struct request *r, unsigned leg, const uint8_t *id)
+{
+    for (unsigned i = 0; i < r->n_legs; i++) {
+        int node = i != leg && r->leg_family[i] == r->leg_family[leg] ? lookup_find(r->legs[i], id) : -1;
+        if (node >= 0 && was_asked(&r->legs[i]->nodes[node]))
+            return true;
+    }
+    return false;
+}
+
 void request_check(const struct kad *k)
 {
     uint32_t n = 0, active = 0, inner = 0;
@@ -869,8 +889,12 @@ void request_check(const struct kad *k)
         active += r->counted && !r->inner;
         inner += r->counted && r->inner;
         assert(r->n_legs <= REQUEST_LEGS_MAX && r->prev == (r == k->first ? NULL : r->prev));
-        for (unsigned i = 0; i < r->n_legs; i++)
-            lookup_check(r->legs[i]);
+        for (unsigned i = 0; i < r->n_legs; i++) {
+            const struct lookup *l = r->legs[i];
+            lookup_check(l);
+            for (unsigned j = 0; r->n_legs > 1 && j < l->n; j++)
+                assert(!was_asked(&l->nodes[l->order[j]]) || !asked_elsewhere(r, i, l->nodes[l->order[j]].id));
+        }
     }
     assert(n == k->n_requests && active == k->n_active && inner == k->n_inner);
     assert(n <= REQUEST_MAX && active <= REQUEST_ACTIVE_MAX && inner <= REQUEST_INNER_MAX + 1);

@@ -1,5 +1,6 @@
 /* Signed sets over a network of whole nodes: many writers, many readers, holders that differ, shards that split. */
 #include "kad/krpc.h"
+#include "kad/setwalk.h"
 #include "tests/unit/kad_net.h"
 
 static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x70};
@@ -97,6 +98,13 @@ static void highest_seq_and_tombstones(void **state)
     net_free(net);
 }
 
+static bool drop_sputs(struct net *net, struct net_datagram *d)
+{
+    struct krpc_msg m;
+    (void)net;
+    return krpc_decode(d->data, d->size, &m) == 0 && m.kind == KRPC_QUERY && m.method == KRPC_SPUT;
+}
+
 /* Each part of the network took some entries while it was cut: the reader sees the union; the hour mends it. */
 static void holders_that_differ(void **state)
 {
@@ -120,7 +128,8 @@ static void holders_that_differ(void **state)
     struct result *set = net_set_get(net, 7, root, false, 0);
     net_run_until(net, set);
     assert_int_equal(set->n_entries, 90);
-    /* An hour later all who should hold the shard hold the same. */
+    /* An hour later all who should hold the shard hold the same: what one is not sent it fetches. */
+    net->tamper = drop_sputs;
     net_run(net, 90 * 60000);
     unsigned full = 0;
     for (size_t i = 0; i < net->n; i++) {
@@ -242,6 +251,53 @@ static void a_crowd_splits_the_shard(void **state)
     net_free(net);
 }
 
+/* A crowd that was split and has gone leaves one shard again. */
+static void a_crowd_that_leaves(void **state)
+{
+    (void)state;
+    struct net *net = net_new(10, &(struct net_options){.seed = 28, .latency_ms = 2, .k = 4});
+    net_start_all(net);
+    for (unsigned i = 0; i < 560; i++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct identity *id = numbered(i);
+        struct bytes_out out = bytes_out(buf, sizeof buf);
+        ben_put_dict(&out);
+        ben_put_key(&out, "exp");
+        ben_put_int(&out, now_unix_s(net->now) + (i < 10 ? 20 * 86400 : 5000));
+        ben_put_end(&out);
+        struct kad_entry entry = {.seq = 1, .v = span(buf, out.size)};
+        assert_int_equal(kad_entry_sign(&entry, root, id), 0);
+        net_run_until(net, net_set_put(net, i % net->n, root, &entry));
+        identity_free(id);
+    }
+    unsigned held_split = 0;
+    net->tamper = see_split;
+    net->tamper_ctx = &held_split;
+    net_run_until(net, net_set_get(net, 8, root, false, 0));
+    assert_true(held_split > 400);
+    net_run(net, 6 * 3600 * 1000);
+    held_split = 0;
+    struct result *set = net_set_get(net, 5, root, false, 0);
+    uint64_t before = net->datagrams;
+    net_run_until(net, set);
+    assert_int_equal(set->n_entries, 10);
+    assert_int_equal(held_split, 0);
+    assert_true(net->datagrams - before < 60); /* one shard, not seventeen */
+    net_check(net);
+    net_free(net);
+}
+
+static void the_median_of_since(void **state)
+{
+    (void)state;
+    struct setwalk_found f = {.n_since = 5, .since_s = {900, 20, 800, 1000000, 700}};
+    assert_int_equal(setwalk_since(&f), 800);
+    f.n_since = 1;
+    assert_int_equal(setwalk_since(&f), 900);
+    f.n_since = 0;
+    assert_int_equal(setwalk_since(&f), 0);
+}
+
 /* Who joins later and should hold the shard is handed it. */
 static void newcomers_are_handed_the_shard(void **state)
 {
@@ -302,6 +358,8 @@ int main(void)
         cmocka_unit_test(oldest_claims_come_first),
         cmocka_unit_test(a_crowd_splits_the_shard),
         cmocka_unit_test(newcomers_are_handed_the_shard),
+        cmocka_unit_test(a_crowd_that_leaves),
+        cmocka_unit_test(the_median_of_since),
         cmocka_unit_test(an_empty_set_is_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
