@@ -30,70 +30,6 @@ static bool is_lacking(const struct follow *f)
     return feed_missing(&f->feed) > 0 || f->head_claim > f->feed.known_seq;
 }
 
-/* ---- candidates ---------------------------------------------------------------------------------------- */
-
-static struct candidate *find_candidate(struct chase *c, const uint8_t key[LINK_KEY_SIZE])
-{
-    for (size_t i = 0; i < c->n_candidates; i++)
-        if (memcmp(c->candidates[i].dest.key, key, LINK_KEY_SIZE) == 0)
-            return &c->candidates[i];
-    return NULL;
-}
-
-bool catchup_is_asked(const struct follow *f, const uint8_t key[LINK_KEY_SIZE])
-{
-    struct candidate *c = f->chase ? find_candidate(f->chase, key) : NULL;
-    return c && c->state != CANDIDATE_FRESH;
-}
-
-static struct candidate *add_candidate(struct timeline *t, struct chase *c, const struct link_dest *dest,
-                                       bool is_author)
-{
-    if (memcmp(dest->key, t->config.transport_pk, LINK_KEY_SIZE) == 0 || !addr_is_usable(&dest->addr))
-        return NULL;
-    struct candidate *at = find_candidate(c, dest->key);
-    if (at) {
-        if (!addr_equal(&at->dest.addr, &dest->addr)) { /* it moved: as good as not asked */
-            at->dest.addr = dest->addr;
-            if (at->state == CANDIDATE_FAILED)
-                at->state = CANDIDATE_FRESH;
-        }
-        return at;
-    }
-    if (c->n_candidates < CHASE_CANDIDATES_MAX)
-        at = &c->candidates[c->n_candidates++];
-    for (size_t i = 0; !at && i < c->n_candidates; i++) /* full: one that was of no use gives way */
-        if (c->candidates[i].state == CANDIDATE_FAILED && (int)i != c->source)
-            at = &c->candidates[i];
-    if (at)
-        *at = (struct candidate){ .dest = *dest, .is_author = is_author };
-    return at;
-}
-
-struct gather {
-    struct timeline *t;
-    struct chase *chase;
-};
-
-static int gather_edge(void *ctx, const struct store_edge *e)
-{
-    struct gather *g = ctx;
-    if (!account_is(g->t, e->from) && e->has_dest)
-        add_candidate(g->t, g->chase, &e->dest, false);
-    return 0;
-}
-
-static void gather_known(struct timeline *t, struct follow *f)
-{
-    const struct link_dest *best = person_dest(f->who);
-    if (best)
-        add_candidate(t, f->chase, best, true);
-    for (size_t i = 0; i < f->who->n_peers; i++)
-        add_candidate(t, f->chase, &f->who->peers[i].dest, true);
-    struct gather g = { t, f->chase };
-    store_edge_to(t->store, f->who->pk, CHASE_CANDIDATES_MAX - 1, gather_edge, &g);
-}
-
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
 /* The first WANT waits for the commit, as FOLLOW does, and so comes after it; those that go on need not. */
@@ -195,7 +131,7 @@ void catchup_start(struct timeline *t, struct follow *f)
     f->chase->source = -1;
     f->chase->due_ms = NOW_NEVER;
     f->chase->number = ++t->catchup.next_number & 0x3fffffff;
-    gather_known(t, f);
+    candidate_gather(t, f);
     if (t->ready)
         look_up(t, f);
     ask_next(t, f, CHASE_ASK_WIDTH);
@@ -234,7 +170,7 @@ void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest 
             catchup_start(t, f);
         return;
     }
-    struct candidate *c = add_candidate(t, f->chase, dest, true);
+    struct candidate *c = candidate_add(t, f->chase, dest, true);
     if (c && c->state == CANDIDATE_FRESH)
         ask_newest(t, f, c);
 }
@@ -321,7 +257,7 @@ static void answered(struct chase *c, struct candidate *at)
 void catchup_batch(struct timeline *t, struct follow *f, struct link *from, const struct message_batch *m,
                    size_t bytes, int err, uint32_t n_new)
 {
-    struct candidate *at = f->chase ? find_candidate(f->chase, from->key) : NULL;
+    struct candidate *at = f->chase ? candidate_find(f->chase, from->key) : NULL;
     if (!at) {
         if (err == 0 && is_lacking(f))
             catchup_gap(t, f, from);
@@ -362,7 +298,7 @@ void catchup_gap(struct timeline *t, struct follow *f, struct link *from)
         catchup_start(t, f);
     if (!f->chase || !to)
         return;
-    struct candidate *at = add_candidate(t, f->chase, to, from->owner == f->who);
+    struct candidate *at = candidate_add(t, f->chase, to, from->owner == f->who);
     if (at && at->state != CANDIDATE_ASKED) { /* it has just spoken: it is there, and it has more */
         pull(t, f, at, true);
         go_on(t, f);
@@ -371,7 +307,7 @@ void catchup_gap(struct timeline *t, struct follow *f, struct link *from)
 
 void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq)
 {
-    struct candidate *at = f->chase ? find_candidate(f->chase, from->key) : NULL;
+    struct candidate *at = f->chase ? candidate_find(f->chase, from->key) : NULL;
     if (!at) {
         if (feed_missing(&f->feed) > 0 && seq > feed_complete_to(&f->feed))
             catchup_gap(t, f, from);
@@ -388,7 +324,7 @@ void catchup_link_lost(struct timeline *t, const struct link_dest *dest)
 {
     for (size_t i = 0; i < t->follows.n && t->catchup.n_chases; i++) {
         struct follow *f = t->follows.list[i];
-        struct candidate *at = f->chase ? find_candidate(f->chase, dest->key) : NULL;
+        struct candidate *at = f->chase ? candidate_find(f->chase, dest->key) : NULL;
         if (!at || at->state != CANDIDATE_ASKED || !addr_equal(&at->dest.addr, &dest->addr))
             continue;
         at->state = CANDIDATE_FAILED;
@@ -433,7 +369,7 @@ void catchup_event(struct timeline *t, const struct kad_event *e)
                 continue;
             struct link_dest dest = { .addr = r.hints[0].addr };
             memcpy(dest.key, r.hints[0].transport_key, LINK_KEY_SIZE);
-            add_candidate(t, c, &dest, false);
+            candidate_add(t, c, &dest, false);
         }
     }
     go_on(t, f);

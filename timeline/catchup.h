@@ -86,6 +86,13 @@ void catchup_gap(struct timeline *t, struct follow *f, struct link *from);
 void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq);
 int catchup_have(struct timeline *t, struct link *from, const struct message_have *m);
 int catchup_want(struct timeline *t, struct link *from, const struct message_want *m);
+/* The candidates of a chase (candidate.c). */
+struct candidate *candidate_find(struct chase *c, const uint8_t key[LINK_KEY_SIZE]);
+/* NULL: ourselves, or no room. One that is there already may have moved. */
+struct candidate *candidate_add(struct timeline *t, struct chase *c, const struct link_dest *dest,
+                                bool is_author);
+void candidate_gather(struct timeline *t, struct follow *f); /* all that are remembered */
+
 /* Did we ask this key for posts of that author? Then its pages cost it nothing. */
 bool catchup_is_asked(const struct follow *f, const uint8_t key[LINK_KEY_SIZE]);
 /* The author's head record in the network says how far its feed goes. */

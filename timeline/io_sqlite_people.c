@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/err.h"
-#include "timeline/io_sqlite.h"
+#include "timeline/io_sqlite_people.h"
 
 static const char create[] =
     "CREATE TABLE account (one INTEGER PRIMARY KEY CHECK (one = 1), pk BLOB NOT NULL, name TEXT NOT NULL,"
@@ -35,7 +35,7 @@ const struct sql_part sql_part_people = { .name = "people", .create = create };
 
 /* ---- helpers ------------------------------------------------------------------------------------------- */
 
-static void column_text(sqlite3_stmt *st, int column, char *ret, size_t cap)
+void sql_column_text(sqlite3_stmt *st, int column, char *ret, size_t cap)
 {
     struct span s = sql_column_span(st, column);
     size_t size = s.size < cap - 1 ? s.size : cap - 1;
@@ -44,13 +44,13 @@ static void column_text(sqlite3_stmt *st, int column, char *ret, size_t cap)
     ret[size] = '\0';
 }
 
-static void bind_addr(sqlite3_stmt *st, int index, const struct addr *a, uint8_t buf[ADDR_COMPACT_MAX])
+void sql_bind_addr(sqlite3_stmt *st, int index, const struct addr *a, uint8_t buf[ADDR_COMPACT_MAX])
 {
     sql_bind_span(st, index, span(buf, addr_compact(a, buf)));
 }
 
 /* An address and a transport key in two columns. */
-static int column_dest(sqlite3_stmt *st, int column, struct link_dest *ret)
+int sql_column_dest(sqlite3_stmt *st, int column, struct link_dest *ret)
 {
     struct span compact = sql_column_span(st, column);
     if (addr_from_compact(compact.data, compact.size, &ret->addr))
@@ -59,7 +59,7 @@ static int column_dest(sqlite3_stmt *st, int column, struct link_dest *ret)
 }
 
 /* Runs a statement whose only parameters are keys. */
-static int write_keys(struct store *s, const char *text, const uint8_t *a, const uint8_t *b)
+int sql_write_keys(struct store *s, const char *text, const uint8_t *a, const uint8_t *b)
 {
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, text, &st);
@@ -71,52 +71,6 @@ static int write_keys(struct store *s, const char *text, const uint8_t *a, const
     return sql_write(s, st);
 }
 
-/* ---- account ------------------------------------------------------------------------------------------- */
-
-int store_account_get(struct store *s, struct store_account *ret)
-{
-    static const char text[] =
-        "SELECT pk, name, device, instance, created_ms, name_state, taken_by FROM account";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    struct store_account a;
-    int got = sql_step(s, st);
-    err = got < 0 ? got : got == 0 ? CAM_ENOENT : 0;
-    if (!err) {
-        err = sql_column_fixed(st, 0, a.pk, KEY_SIZE);
-        column_text(st, 1, a.name, sizeof a.name);
-        a.device = (uint16_t)sql_column_int(st, 2);
-        a.instance = sql_column_u64(st, 3);
-        a.created_ms = sql_column_u64(st, 4);
-        a.name_state = sql_column_int(st, 5);
-        if (!err)
-            err = sql_column_fixed(st, 6, a.taken_by, KEY_SIZE);
-    }
-    sql_done(st);
-    if (!err)
-        *ret = a;
-    return err;
-}
-
-int store_account_put(struct store *s, const struct store_account *a)
-{
-    static const char text[] = "INSERT OR REPLACE INTO account VALUES (1, ?, ?, ?, ?, ?, ?, ?)";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_span(st, 1, span(a->pk, KEY_SIZE));
-    sql_bind_text(st, 2, a->name);
-    sql_bind_int(st, 3, a->device);
-    sql_bind_u64(st, 4, a->instance);
-    sql_bind_u64(st, 5, a->created_ms);
-    sql_bind_int(st, 6, a->name_state);
-    sql_bind_span(st, 7, span(a->taken_by, KEY_SIZE));
-    return sql_write(s, st);
-}
-
 /* ---- persons ------------------------------------------------------------------------------------------- */
 
 #define PERSON_COLUMNS "pk, name, bio, profile_seq, profile_ms, posts, followers, following"
@@ -124,8 +78,8 @@ int store_account_put(struct store *s, const struct store_account *a)
 static int person_of(sqlite3_stmt *st, struct store_person *ret)
 {
     int err = sql_column_fixed(st, 0, ret->pk, KEY_SIZE);
-    column_text(st, 1, ret->name, sizeof ret->name);
-    column_text(st, 2, ret->bio, sizeof ret->bio);
+    sql_column_text(st, 1, ret->name, sizeof ret->name);
+    sql_column_text(st, 2, ret->bio, sizeof ret->bio);
     ret->profile_seq = sql_column_int(st, 3);
     ret->profile_ms = sql_column_u64(st, 4);
     ret->posts = sql_column_u64(st, 5);
@@ -205,7 +159,7 @@ int store_peer_put(struct store *s, const struct store_peer *p)
     sql_bind_int(st, 2, p->device);
     sql_bind_int(st, 3, p->seq);
     sql_bind_int(st, 4, p->proved);
-    bind_addr(st, 5, &p->dest.addr, compact);
+    sql_bind_addr(st, 5, &p->dest.addr, compact);
     sql_bind_span(st, 6, span(p->dest.key, LINK_KEY_SIZE));
     return sql_write(s, st);
 }
@@ -226,7 +180,7 @@ int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE],
         p.device = (uint16_t)sql_column_int(st, 0);
         p.seq = sql_column_int(st, 1);
         p.proved = sql_column_int(st, 2) != 0;
-        err = got < 0 ? got : column_dest(st, 3, &p.dest);
+        err = got < 0 ? got : sql_column_dest(st, 3, &p.dest);
         if (!err)
             err = each(ctx, &p);
     }
@@ -275,7 +229,7 @@ int store_pin_of(struct store *s, const uint8_t pk[KEY_SIZE], char ret_name[NAME
     int got = sql_step(s, st);
     err = got < 0 ? got : got == 0 ? CAM_ENOENT : 0;
     if (!err)
-        column_text(st, 0, ret_name, NAME_SIZE);
+        sql_column_text(st, 0, ret_name, NAME_SIZE);
     sql_done(st);
     return err;
 }
@@ -298,7 +252,7 @@ int store_follow_put(struct store *s, const struct store_follow *f)
 int store_follow_remove(struct store *s, const uint8_t pk[KEY_SIZE])
 {
     static const char text[] = "DELETE FROM follow WHERE pk = ?";
-    return write_keys(s, text, pk, NULL);
+    return sql_write_keys(s, text, pk, NULL);
 }
 
 int store_follow_each(struct store *s, int (*each)(void *ctx, const struct store_follow *f), void *ctx)
@@ -341,7 +295,7 @@ int store_follower_put(struct store *s, const struct store_follower *f)
 int store_follower_remove(struct store *s, const uint8_t pk[KEY_SIZE])
 {
     static const char text[] = "DELETE FROM follower WHERE pk = ?";
-    return write_keys(s, text, pk, NULL);
+    return sql_write_keys(s, text, pk, NULL);
 }
 
 int store_follower_each(struct store *s, int (*each)(void *ctx, const struct store_follower *f), void *ctx)
@@ -362,205 +316,6 @@ int store_follower_each(struct store *s, int (*each)(void *ctx, const struct sto
         f.acked_seq = sql_column_u64(st, 5);
         if (!err)
             err = each(ctx, &f);
-    }
-    sql_done(st);
-    return err;
-}
-
-/* ---- edges --------------------------------------------------------------------------------------------- */
-
-int store_edge_put(struct store *s, const struct store_edge *e)
-{
-    /* An entry with an address says more than a page that only names the key: it is not overwritten by one.
-     */
-    static const char text[] =
-        "INSERT INTO edge (to_pk, from_pk, seq, name, addr, tkey) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-        " ON CONFLICT (to_pk, from_pk) DO UPDATE SET seq = ?3, name = ?4, addr = ?5, tkey = ?6"
-        " WHERE ?5 IS NOT NULL OR addr IS NULL";
-    sqlite3_stmt *st;
-    uint8_t compact[ADDR_COMPACT_MAX];
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_span(st, 1, span(e->to, KEY_SIZE));
-    sql_bind_span(st, 2, span(e->from, KEY_SIZE));
-    sql_bind_int(st, 3, e->seq);
-    sql_bind_text(st, 4, e->name);
-    if (e->has_dest) {
-        bind_addr(st, 5, &e->dest.addr, compact);
-        sql_bind_span(st, 6, span(e->dest.key, LINK_KEY_SIZE));
-    } else {
-        sql_bind_null(st, 5);
-        sql_bind_null(st, 6);
-    }
-    return sql_write(s, st);
-}
-
-int store_edge_remove(struct store *s, const uint8_t from[KEY_SIZE], const uint8_t to[KEY_SIZE])
-{
-    static const char text[] = "DELETE FROM edge WHERE from_pk = ? AND to_pk = ?";
-    return write_keys(s, text, from, to);
-}
-
-int store_edge_trim(struct store *s, const uint8_t to[KEY_SIZE], uint32_t keep)
-{
-    static const char text[] = "DELETE FROM edge WHERE to_pk = ?1 AND seq <"
-                               " (SELECT seq FROM edge WHERE to_pk = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_span(st, 1, span(to, KEY_SIZE));
-    sql_bind_int(st, 2, keep);
-    return sql_write(s, st);
-}
-
-int store_edge_forget_from(struct store *s, const uint8_t from[KEY_SIZE])
-{
-    static const char text[] = "DELETE FROM edge WHERE from_pk = ? AND addr IS NULL";
-    return write_keys(s, text, from, NULL);
-}
-
-/* to_pk, from_pk, seq, name, addr, tkey */
-static int edge_of(sqlite3_stmt *st, struct store_edge *ret)
-{
-    int err = sql_column_fixed(st, 0, ret->to, KEY_SIZE);
-    if (!err)
-        err = sql_column_fixed(st, 1, ret->from, KEY_SIZE);
-    ret->seq = sql_column_int(st, 2);
-    column_text(st, 3, ret->name, sizeof ret->name);
-    ret->has_dest = !sql_column_is_null(st, 4);
-    if (!err && ret->has_dest)
-        err = column_dest(st, 4, &ret->dest);
-    return err;
-}
-
-static int edges(struct store *s, sqlite3_stmt *st, int (*each)(void *ctx, const struct store_edge *e),
-                 void *ctx)
-{
-    int got, err = 0;
-    while (!err && (got = sql_step(s, st)) != 0) {
-        struct store_edge e;
-        err = got < 0 ? got : edge_of(st, &e);
-        if (!err)
-            err = each(ctx, &e);
-    }
-    sql_done(st);
-    return err;
-}
-
-int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
-                  int (*each)(void *ctx, const struct store_edge *e), void *ctx)
-{
-    static const char text[] = "SELECT to_pk, from_pk, seq, name, addr, tkey FROM edge"
-                               " WHERE to_pk = ? AND addr IS NOT NULL ORDER BY seq DESC LIMIT ?";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_span(st, 1, span(to, KEY_SIZE));
-    sql_bind_int(st, 2, limit);
-    return edges(s, st, each, ctx);
-}
-
-int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e),
-                    void *ctx)
-{
-    static const char text[] = "SELECT to_pk, from_pk, seq, name, addr, tkey FROM edge LIMIT ?";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_int(st, 1, limit);
-    return edges(s, st, each, ctx);
-}
-
-int store_edge_name(struct store *s, const uint8_t from[KEY_SIZE], char ret_name[NAME_SIZE])
-{
-    static const char text[] =
-        "SELECT name FROM edge WHERE from_pk = ? AND name <> '' ORDER BY seq DESC LIMIT 1";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_span(st, 1, span(from, KEY_SIZE));
-    int got = sql_step(s, st);
-    err = got < 0 ? got : got == 0 ? CAM_ENOENT : 0;
-    if (!err)
-        column_text(st, 0, ret_name, NAME_SIZE);
-    sql_done(st);
-    return err;
-}
-
-int store_edge_count(struct store *s, uint64_t *ret_count)
-{
-    static const char text[] = "SELECT count(*) FROM edge";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    int got = sql_step(s, st);
-    if (got == 1)
-        *ret_count = sql_column_u64(st, 0);
-    sql_done(st);
-    return got < 0 ? got : 0;
-}
-
-/* ---- own records --------------------------------------------------------------------------------------- */
-
-int store_own_put(struct store *s, const struct store_own *o)
-{
-    static const char text[] = "INSERT OR REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_int(st, 1, o->kind);
-    sql_bind_int(st, 2, o->page);
-    sql_bind_span(st, 3, span(o->pk, KEY_SIZE));
-    sql_bind_int(st, 4, o->seq);
-    sql_bind_span(st, 5, span(o->sig, SIG_SIZE));
-    sql_bind_span(st, 6, o->value);
-    sql_bind_int(st, 7, o->made_s);
-    sql_bind_int(st, 8, o->put_s);
-    sql_bind_int(st, 9, o->holders);
-    return sql_write(s, st);
-}
-
-int store_own_remove(struct store *s, uint8_t kind, uint16_t page, const uint8_t pk[KEY_SIZE])
-{
-    static const char text[] = "DELETE FROM own WHERE kind = ? AND page = ? AND pk = ?";
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    sql_bind_int(st, 1, kind);
-    sql_bind_int(st, 2, page);
-    sql_bind_span(st, 3, span(pk, KEY_SIZE));
-    return sql_write(s, st);
-}
-
-int store_own_each(struct store *s, int (*each)(void *ctx, const struct store_own *o), void *ctx)
-{
-    static const char text[] = "SELECT kind, page, pk, seq, sig, value, made_s, put_s, holders FROM own";
-    sqlite3_stmt *st;
-    int got, err = sql_prepare_cached(s, text, &st);
-    if (err)
-        return err;
-    while (!err && (got = sql_step(s, st)) != 0) {
-        struct store_own o;
-        err = got < 0 ? got : sql_column_fixed(st, 2, o.pk, KEY_SIZE);
-        if (!err)
-            err = sql_column_fixed(st, 4, o.sig, SIG_SIZE);
-        o.kind = (uint8_t)sql_column_int(st, 0);
-        o.page = (uint16_t)sql_column_int(st, 1);
-        o.seq = sql_column_int(st, 3);
-        o.value = sql_column_span(st, 5);
-        o.made_s = sql_column_int(st, 6);
-        o.put_s = sql_column_int(st, 7);
-        o.holders = (uint32_t)sql_column_int(st, 8);
-        if (!err)
-            err = each(ctx, &o);
     }
     sql_done(st);
     return err;

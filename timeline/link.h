@@ -28,7 +28,7 @@ enum link_event_kind {
 
 struct link_event {
     enum link_event_kind kind;
-    uint8_t from_key[LINK_KEY_SIZE]; /* RECEIVED: the transport key that ZAP proved, whatever the message says */
+    uint8_t from_key[LINK_KEY_SIZE]; /* RECEIVED: the transport key that ZAP proved, whatever is said in it */
     struct link_dest dest;           /* UP, DOWN, UNSENT */
     struct span bytes;               /* borrowed until the next call of the source */
 };

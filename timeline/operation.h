@@ -1,4 +1,5 @@
-/* Commands that take several steps: a bounded table, one transition function (op_step in operation.c).
+/* Commands that take several steps: a bounded table, one transition function (op_step in operation.c;
+ * operation_start.c begins, operation_steps.c does the steps, operation_rows.c shows).
  *
  *     op_start ----- an id, or a name we know ----------------------------------+
  *        |                                                                      v
@@ -58,11 +59,6 @@ void op_event(struct timeline *t, const struct kad_event *e);
 void op_published(struct timeline *t, int kind, const uint8_t *pk);
 void op_cancel(struct timeline *t, uint64_t client);
 void op_fail_all(struct timeline *t, int err);
-/* What each verb shows once its records are in (operation_rows.c). Answers the command. */
-void op_show_followers(struct timeline *t, struct op *op);
-void op_show_following(struct timeline *t, struct op *op);
-void op_show_profile(struct timeline *t, struct op *op);
-void op_show_user(struct timeline *t, struct op *op, const uint8_t pk[KEY_SIZE]); /* one TL_ROW_USER */
 void op_tick(struct timeline *t);
 uint64_t op_deadline_ms(const struct timeline *t);
 

@@ -1,4 +1,6 @@
 /* What commands about people show: rows from what the network answered and what is stored. */
+#include "timeline/operation_impl.h"
+
 #include <string.h>
 
 #include "core/err.h"
@@ -101,6 +103,7 @@ void op_show_profile(struct timeline *t, struct op *op)
         row.posts = row.posts > newest ? row.posts : newest;
         row.complete_to = feed_complete_to(&f->feed);
         row.gaps = feed_missing(&f->feed) + (newest - f->feed.known_seq);
+        row.forks = f->feed.forks;
         row.time_ms = f->feed.as_of_ms > row.time_ms ? f->feed.as_of_ms : row.time_ms;
         row.following = true;
     }

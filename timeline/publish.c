@@ -1,4 +1,4 @@
-#include "timeline/publish.h"
+#include "timeline/publish_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,163 +6,7 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* ---- the table ----------------------------------------------------------------------------------------- */
-
-void publish_init(struct timeline *t)
-{
-    t->publish = (struct publish){ .due_ms = NOW_NEVER };
-    keymap_init(&t->publish.follows, &t->rng);
-}
-
-/* Walks every record there is: the fixed ones, the pages, the follow entries. */
-struct walk {
-    size_t fixed, in_map;
-};
-
-static struct own_record *walk_next(struct publish *p, struct walk *w)
-{
-    while (w->fixed < 4 + PUBLISH_PAGES_MAX) {
-        size_t i = w->fixed++;
-        struct own_record *r = i == 0   ? p->profile
-                               : i == 1 ? p->connection
-                               : i == 2 ? p->head
-                               : i == 3 ? p->claim
-                                        : p->pages[i - 4];
-        if (r)
-            return r;
-    }
-    return keymap_next(&p->follows, &w->in_map);
-}
-
-void publish_clear(struct timeline *t)
-{
-    struct own_record *r;
-    for (struct walk w = { 0 }; (r = walk_next(&t->publish, &w));)
-        free(r);
-    keymap_clear(&t->publish.follows);
-    publish_init(t);
-}
-
-static struct own_record **place_of(struct publish *p, enum publish_kind kind, uint16_t page)
-{
-    switch (kind) {
-    case PUBLISH_PROFILE: return &p->profile;
-    case PUBLISH_CONNECTION: return &p->connection;
-    case PUBLISH_HEAD: return &p->head;
-    case PUBLISH_CLAIM: return &p->claim;
-    case PUBLISH_FOLLOWING: return page < PUBLISH_PAGES_MAX ? &p->pages[page] : NULL;
-    case PUBLISH_FOLLOW: break;
-    }
-    return NULL;
-}
-
-static void set_salt(struct own_record *r)
-{
-    const char *what = r->kind == PUBLISH_CONNECTION ? "connections"
-                       : r->kind == PUBLISH_HEAD     ? "head"
-                                                     : "following";
-    if (r->kind == PUBLISH_PROFILE) {
-        strcpy(r->salt, "public");
-        r->salt_size = strlen(r->salt);
-    } else {
-        r->salt_size = record_salt(r->salt, what, r->page).size;
-    }
-}
-
-static struct own_record *find(struct publish *p, enum publish_kind kind, uint16_t page, const uint8_t *pk)
-{
-    if (kind == PUBLISH_FOLLOW)
-        return keymap_get(&p->follows, pk);
-    struct own_record **place = place_of(p, kind, page);
-    return place ? *place : NULL;
-}
-
-static struct own_record *take(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk)
-{
-    struct publish *p = &t->publish;
-    struct own_record *r = find(p, kind, page, pk);
-    if (r)
-        return r;
-    struct own_record **place = place_of(p, kind, page);
-    if (kind == PUBLISH_FOLLOW ? p->follows.n >= 2 * FOLLOWS_MAX : !place) /* twice: tombstones linger */
-        return NULL;
-    r = calloc(1, sizeof *r);
-    if (!r)
-        return NULL;
-    r->kind = kind;
-    r->page = page;
-    r->due_ms = NOW_NEVER;
-    r->number = ++p->next_number;
-    set_salt(r);
-    if (kind == PUBLISH_FOLLOW) {
-        memcpy(r->pk, pk, KEY_SIZE);
-        if (keymap_put(&p->follows, r->pk, r)) {
-            free(r);
-            return NULL;
-        }
-    } else {
-        *place = r;
-    }
-    return r;
-}
-
-static void due(struct timeline *t, struct own_record *r, uint64_t at_ms)
-{
-    r->due_ms = at_ms;
-    t->publish.due_ms = deadline_min(t->publish.due_ms, at_ms);
-}
-
-static int load_one(void *ctx, const struct store_own *row)
-{
-    struct timeline *t = ctx;
-    if (row->kind < PUBLISH_PROFILE || row->kind > PUBLISH_FOLLOW || row->value.size > KAD_OWN_VALUE_MAX)
-        return 0;
-    struct own_record *r = take(t, row->kind, row->page, row->pk);
-    if (!r)
-        return 0;
-    memcpy(r->value, row->value.data, row->value.size);
-    r->value_size = row->value.size;
-    r->seq = row->seq;
-    memcpy(r->sig, row->sig, SIG_SIZE);
-    r->made_s = row->made_s;
-    r->put_s = row->put_s;
-    r->holders = row->holders;
-    struct record_follow f;
-    r->is_deleted = r->kind == PUBLISH_FOLLOW && record_get_follow(row->value, &f) == 0 && f.deleted;
-    due(t, r, t->now.mono_ms);
-    return 0;
-}
-
-int publish_load(struct timeline *t) { return store_own_each(t->store, load_one, t); }
-
-static void save(struct timeline *t, const struct own_record *r)
-{
-    struct store_own row = { .kind = (uint8_t)r->kind, .page = r->page, .seq = r->seq,
-                             .value = span(r->value, r->value_size), .made_s = r->made_s, .put_s = r->put_s,
-                             .holders = r->holders };
-    memcpy(row.pk, r->pk, KEY_SIZE);
-    memcpy(row.sig, r->sig, SIG_SIZE);
-    store_own_put(t->store, &row);
-}
-
 /* ---- signing ------------------------------------------------------------------------------------------- */
-
-static struct kad_item item_of(const struct timeline *t, const struct own_record *r)
-{
-    struct kad_item item = { .is_mutable = true, .salt = span(r->salt, r->salt_size), .seq = r->seq,
-                             .v = span(r->value, r->value_size) };
-    memcpy(item.pk, t->account.pk, KEY_SIZE);
-    memcpy(item.sig, r->sig, SIG_SIZE);
-    return item;
-}
-
-static struct kad_entry entry_of(const struct timeline *t, const struct own_record *r)
-{
-    struct kad_entry entry = { .seq = r->seq, .v = span(r->value, r->value_size) };
-    memcpy(entry.pk, t->account.pk, KEY_SIZE);
-    memcpy(entry.sig, r->sig, SIG_SIZE);
-    return entry;
-}
 
 static bool is_entry(const struct own_record *r)
 {
@@ -194,11 +38,11 @@ static int make(struct timeline *t, struct own_record *r)
     if (is_entry(r)) {
         uint8_t root[KAD_ID_SIZE];
         root_of(t, r, root);
-        struct kad_entry entry = entry_of(t, r);
+        struct kad_entry entry = publish_entry_of(t, r);
         err = kad_entry_sign(&entry, root, t->account.identity);
         memcpy(r->sig, entry.sig, SIG_SIZE);
     } else {
-        struct kad_item item = item_of(t, r);
+        struct kad_item item = publish_item_of(t, r);
         err = kad_item_sign(&item, t->account.identity);
         memcpy(r->sig, item.sig, SIG_SIZE);
     }
@@ -206,33 +50,33 @@ static int make(struct timeline *t, struct own_record *r)
     r->put_s = 0;
     r->holders = 0;
     r->wait_ms = 0;
-    save(t, r);
+    publish_save(t, r);
     return err;
 }
 
 void publish_want(struct timeline *t, enum publish_kind kind, uint16_t page, const uint8_t *pk,
                   uint64_t after_ms)
 {
-    struct own_record *r = take(t, kind, page, pk);
+    struct own_record *r = publish_take(t, kind, page, pk);
     if (!r)
         return;
     uint64_t at_ms = t->now.mono_ms + after_ms;
     if (r->is_stale && r->due_ms <= at_ms)
         return;
     r->is_stale = true;
-    due(t, r, at_ms);
+    publish_due(t, r, at_ms);
 }
 
 int publish_follow(struct timeline *t, const uint8_t pk[KEY_SIZE], bool is_deleted)
 {
     if (!t->account.identity)
         return CAM_ELOCKED;
-    struct own_record *r = take(t, PUBLISH_FOLLOW, 0, pk);
+    struct own_record *r = publish_take(t, PUBLISH_FOLLOW, 0, pk);
     if (!r)
         return CAM_EFULL;
     r->is_deleted = is_deleted;
     int err = make(t, r);
-    due(t, r, t->now.mono_ms);
+    publish_due(t, r, t->now.mono_ms);
     return err;
 }
 
@@ -251,51 +95,10 @@ void publish_address_changed(struct timeline *t)
 void publish_review(struct timeline *t)
 {
     struct own_record *r;
-    for (struct walk w = { 0 }; (r = walk_next(&t->publish, &w));) {
+    for (struct publish_walk w = { 0 }; (r = publish_walk_next(&t->publish, &w));) {
         r->wait_ms = 0;
-        due(t, r, t->now.mono_ms);
+        publish_due(t, r, t->now.mono_ms);
     }
-}
-
-/* ---- what others of us need ---------------------------------------------------------------------------- */
-
-bool publish_connection(struct timeline *t, struct kad_item *ret_item)
-{
-    const struct own_record *r = t->publish.connection;
-    if (!r || r->value_size == 0)
-        return false;
-    *ret_item = item_of(t, r);
-    return true;
-}
-
-int64_t publish_connection_seq(const struct timeline *t)
-{
-    const struct own_record *r = t->publish.connection;
-    return r && r->value_size ? r->seq : 0;
-}
-
-bool publish_connection_is_wrong(const struct timeline *t)
-{
-    const struct own_record *r = t->publish.connection;
-    struct record_connection c;
-    return r && r->value_size && t->account.address.family &&
-           (record_get_connection(span(r->value, r->value_size), &c) ||
-            !addr_equal(&c.addr, &t->account.address));
-}
-
-bool publish_follow_entry(struct timeline *t, const uint8_t pk[KEY_SIZE], struct kad_entry *ret_entry)
-{
-    const struct own_record *r = find(&t->publish, PUBLISH_FOLLOW, 0, pk);
-    if (!r || r->value_size == 0)
-        return false;
-    *ret_entry = entry_of(t, r);
-    return true;
-}
-
-bool publish_follow_is_kept(struct timeline *t, const uint8_t pk[KEY_SIZE])
-{
-    const struct own_record *r = find(&t->publish, PUBLISH_FOLLOW, 0, pk);
-    return r && r->holders > 0;
 }
 
 /* ---- putting ------------------------------------------------------------------------------------------- */
@@ -316,14 +119,14 @@ static void put(struct timeline *t, struct own_record *r)
     if (is_entry(r)) {
         uint8_t root[KAD_ID_SIZE];
         root_of(t, r, root);
-        struct kad_entry entry = entry_of(t, r);
+        struct kad_entry entry = publish_entry_of(t, r);
         err = kad_set_put(t->kad, t->now, root, &entry, tag);
     } else {
-        struct kad_item item = item_of(t, r);
+        struct kad_item item = publish_item_of(t, r);
         err = kad_put(t->kad, t->now, &item, NULL, tag);
     }
     if (err) {
-        due(t, r, t->now.mono_ms + PUBLISH_RETRY_MS);
+        publish_due(t, r, t->now.mono_ms + PUBLISH_RETRY_MS);
         return;
     }
     r->is_putting = true;
@@ -374,7 +177,7 @@ static void step(struct timeline *t, struct own_record *r)
         if (!t->ready)
             r->due_ms = NOW_NEVER; /* publish_review */
         else if (t->publish.n_running >= PUBLISH_RUNNING_MAX)
-            due(t, r, now_ms + 50);
+            publish_due(t, r, now_ms + 50);
         else
             put(t, r);
         return;
@@ -384,7 +187,7 @@ static void step(struct timeline *t, struct own_record *r)
         next_ms = NOW_NEVER;
     if (r->holders < PUBLISH_ENOUGH) /* the network may grow under it */
         next_ms = deadline_min(next_ms, now_ms + back_off(r, PUBLISH_LOOK_MS, PUBLISH_RETRY_MAX_MS));
-    due(t, r, next_ms);
+    publish_due(t, r, next_ms);
 }
 
 void publish_event(struct timeline *t, const struct kad_event *e)
@@ -395,7 +198,7 @@ void publish_event(struct timeline *t, const struct kad_event *e)
         t->publish.n_running--;
     struct own_record *r;
     uint32_t number = (uint32_t)e->tag;
-    for (struct walk w = { 0 }; (r = walk_next(&t->publish, &w));)
+    for (struct publish_walk w = { 0 }; (r = publish_walk_next(&t->publish, &w));)
         if (r->number == number)
             break;
     if (!r)
@@ -404,11 +207,11 @@ void publish_event(struct timeline *t, const struct kad_event *e)
     if ((e->status == CAM_ESTALE || e->status == CAM_ECAS) && e->newer_seq >= r->seq) {
         r->seq = e->newer_seq; /* an earlier life of this home wrote more than it remembers */
         r->is_stale = true;
-        due(t, r, t->now.mono_ms);
+        publish_due(t, r, t->now.mono_ms);
         return;
     }
     if (r->is_stale && t->account.identity) {
-        due(t, r, t->now.mono_ms);
+        publish_due(t, r, t->now.mono_ms);
         return;
     }
     r->holders = e->holders;
@@ -420,10 +223,10 @@ void publish_event(struct timeline *t, const struct kad_event *e)
     if (e->holders >= enough(t)) {
         r->put_s = now_unix_s(t->now);
         r->wait_ms = 0;
-        save(t, r);
-        due(t, r, t->now.mono_ms); /* step says when it is next needed */
+        publish_save(t, r);
+        publish_due(t, r, t->now.mono_ms); /* step says when it is next needed */
     } else {
-        due(t, r, t->now.mono_ms + back_off(r, PUBLISH_RETRY_MS, PUBLISH_RETRY_MAX_MS));
+        publish_due(t, r, t->now.mono_ms + back_off(r, PUBLISH_RETRY_MS, PUBLISH_RETRY_MAX_MS));
     }
 }
 
@@ -433,7 +236,7 @@ void publish_tick(struct timeline *t)
     if (t->now.mono_ms < p->due_ms)
         return;
     struct own_record *r, *dead = NULL;
-    for (struct walk w = { 0 }; (r = walk_next(p, &w));) {
+    for (struct publish_walk w = { 0 }; (r = publish_walk_next(p, &w));) {
         if (r->due_ms <= t->now.mono_ms)
             step(t, r);
         if (r->is_deleted && !r->is_putting && r->made_s + RECORD_LIFE_FOLLOW_S < now_unix_s(t->now))
@@ -442,7 +245,7 @@ void publish_tick(struct timeline *t)
     if (dead)
         drop_tombstone(t, dead);
     p->due_ms = NOW_NEVER;
-    for (struct walk w = { 0 }; (r = walk_next(p, &w));)
+    for (struct publish_walk w = { 0 }; (r = publish_walk_next(p, &w));)
         p->due_ms = deadline_min(p->due_ms, r->due_ms);
 }
 

@@ -105,8 +105,6 @@ void command_run(struct timeline *t, const struct timeline_command *c);
 void command_delayed_posts(struct timeline *t); /* those that waited for the clock, once it is set */
 void command_cancel(struct timeline *t, uint64_t client);
 
-/* Takes memory back from the store, after a commit that failed (timeline.c). */
-int timeline_reload(struct timeline *t);
 /* Tells everybody who has to know that we are here (again, or elsewhere). */
 void timeline_greet(struct timeline *t);
 

@@ -101,6 +101,7 @@ struct timeline_row {
     bool following, pending;        /* FOLLOW */
     uint32_t followers, following_count, received, waiting; /* POSTED OUTBOX PROFILE */
     uint64_t posts, complete_to, gaps; /* PROFILE, GAP */
+    uint64_t forks;                 /* PROFILE: how often two signed posts under one number were seen */
     uint32_t next_try_s;            /* OUTBOX */
     double score;                   /* SUGGEST */
     char reason[128];               /* SUGGEST */
