@@ -13,7 +13,8 @@
 static inline size_t vector_read(const char *name, uint8_t *ret, size_t cap)
 {
     static const char *const documents[] = { "docs/protocol.md", "docs/protocol-timeline.md",
-                                            "docs/protocol-records.md", "docs/protocol-people.md" };
+                                            "docs/protocol-records.md", "docs/protocol-people.md",
+                                            "docs/protocol-kad.md" };
     for (size_t d = 0; d < sizeof documents / sizeof documents[0]; d++) {
         FILE *f = fopen(documents[d], "r");
         char line[512], hex[8192] = "";
