@@ -5,7 +5,7 @@
 #   make test       install, build with warnings as errors and sanitizers, run every test
 #   make check      the tests of one compiler only, without installing (for daily work)
 #   make unit       the unit tests alone        make unit T=bencode   one of them
-#   make sim        the simulator: NODES=.. SEED=.. MINUTES=..
+#   make sim        the simulator: NODES=.. SEED=.. MINUTES=.. whole nodes; with HOURS=.. the network alone, at scale
 #   make bench      the table of budgets, each beside its floor
 #   make fuzz       libFuzzer over every decoder, briefly: FUZZ_SECONDS=..
 #   make layers     dependencies run one way: core <- kad <- timeline <- cli
@@ -99,6 +99,11 @@ SIM_OBJ := $(OUT)/tests/sim.o $(OUT)/tests/sim_net.o $(OUT)/tests/sim_check.o
 $(OUT)/tests/sim: $(SIM_OBJ) $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(SIM_OBJ) $(LIBS_OURS) $(LIBS)
 
+# The network at scale: kad/ objects alone.
+SCALE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
+$(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 unit-build: $(if $(T),$(filter %_$(T),$(UNIT_BIN)),$(UNIT_BIN))
 unit:
 	$(Q)$(MAKE) --no-print-directory PROFILE=sanitize unit-build T=$(T)
@@ -122,13 +127,14 @@ demo:
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
 	$(Q)tests/demo.sh $(BUILD)
 
-sim-build: $(OUT)/tests/sim
-NODES   ?= 10
+sim-build: $(OUT)/tests/sim $(OUT)/tests/scale
+NODES   ?= $(if $(HOURS),1000,10)
 SEED    ?= 1
 MINUTES ?= 10
 sim:
 	$(Q)$(MAKE) --no-print-directory PROFILE=release sim-build
-	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/sim --nodes $(NODES) --seed $(SEED) --minutes $(MINUTES)
+	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/$(if $(HOURS),scale,sim) --nodes $(NODES) --seed $(SEED) \
+	    $(if $(HOURS),--hours $(HOURS) $(if $(KEYS),--keys $(KEYS)),--minutes $(MINUTES))
 
 fuzz-build: $(FUZZ_BIN)
 FUZZ_SECONDS ?= 10

@@ -36,6 +36,7 @@ for cc in $compilers; do
         make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build
     run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
     run "simulator, $cc" "$build/$cc-sanitize/tests/sim" --seeds
+    run "network at scale, $cc" "$build/$cc-sanitize/tests/scale" --seeds
     [ -n "$first" ] || first=$cc
 done
 run "fuzzers over their seeds" make --no-print-directory fuzz BUILD="$build" FUZZ_SECONDS=1
