@@ -238,7 +238,7 @@ static void a_crowd_splits_the_shard(void **state)
     net_run_until(net, net_set_get(net, 8, root, false, 0));
     assert_true(held_split > 400);
     net_run(net, 2 * 3600 * 1000);
-    assert_in_range(held_in_all(net), 700 * 4, 700 * 4 * 5 / 4);
+    assert_in_range(held_in_all(net), 700 * 4, 700 * 4 * 3 / 2);
     held_split = 0;
     set = net_set_get(net, 8, root, false, 0);
     net_run_until(net, set);
