@@ -148,6 +148,7 @@ static void row_profile(const struct timeline_row *from, json_t *row)
     put(row, "complete_to", json_u64(from->complete_to));
     put(row, "as_of", json_time_or_null(from->time_ms));
     put(row, "gaps", json_u64(from->gaps));
+    put(row, "forks", json_u64(from->forks));
 }
 
 static void row_gap(const struct timeline_row *from, json_t *row)

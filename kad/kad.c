@@ -33,6 +33,7 @@ struct kad *kad_new(const struct kad_config *config, const struct rng *rng, stru
     k->k = config->k && config->k <= KAD_K_MAX ? config->k : KAD_K;
     k->alpha = config->alpha ? config->alpha : KAD_ALPHA;
     k->read_only = config->read_only;
+    k->without = config->without;
     k->has_network = network[0] != 0;
     hash_sha1(word, network, strlen(network));
     memcpy(k->network, word, sizeof k->network);
@@ -41,17 +42,22 @@ struct kad *kad_new(const struct kad_config *config, const struct rng *rng, stru
     for (unsigned net = 0; net < 2; net++) {
         k->net[net].used = net == 0 ? config->use_v4 : config->use_v6;
         table_init(&k->net[net].table, net == 0 ? 4 : 6, k->k, id);
+        k->net[net].table.any_subnet = k->without & KAD_WITHOUT_SUBNETS;
     }
     rpc_init(&k->rpc, &k->rng);
     kad_verified_init(&k->verified, &k->rng);
     struct kad_store_config store = {.items_max = config->items_max, .entries_max = config->entries_max,
-                                     .peers_max = config->peers_max, .persist = true};
+                                     .peers_max = config->peers_max, .persist = true,
+                                     .no_shares = k->without & KAD_WITHOUT_SHARES,
+                                     .no_splits = k->without & KAD_WITHOUT_SPLITS};
     k->guard = kad_guard_new(&k->rng);
     k->store = kad_store_new(&store, &k->rng, &k->verified);
     if (!k->guard || !k->store) {
         kad_free(k);
         return NULL;
     }
+    if (k->without & KAD_WITHOUT_BUDGETS)
+        kad_guard_disarm(k->guard);
     join_init(k);
     upkeep_init(k);
     k->request_next_ms = NOW_NEVER;
@@ -95,15 +101,15 @@ void kad_reset_store(struct kad *k, struct now now)
  *                     0     1   version, 1
  *                     1    20   id on IPv4
  *                    21    20   id on IPv6
- *                    41    32   token secret
- *                    73     4   mean round trip times 8, ms (so a restart knows at once how long to wait)
- *                    77     4   its deviation times 4, ms
+ *                    41    16   token secret
+ *                    57     4   mean round trip times 8, ms (so a restart knows at once how long to wait)
+ *                    61     4   its deviation times 4, ms
  *
  *     "table"         0     1   version, 1
  *                     1     .   contacts: family 4 or 6, id 20, compact address 6 or 18
  */
 #define SAVED_VERSION 1
-#define NODE_RECORD_SIZE 81
+#define NODE_RECORD_SIZE (1 + 2 * KAD_ID_SIZE + KAD_GUARD_SECRET_SIZE + 4 + 4)
 
 static struct span save_node(struct kad *k)
 {

@@ -35,12 +35,25 @@
 
 struct kad;
 
+/* Defences that an experiment switches off to see what each is worth (tests/attacks.c); a node has them all. */
+enum kad_without {
+    KAD_WITHOUT_SUBNETS = 1,      /* limits by subnet in the table */
+    KAD_WITHOUT_ADDRESS_IDS = 2,  /* ids bound to addresses, BEP 42 */
+    KAD_WITHOUT_DENSITY = 4,      /* what stands too close together does not count */
+    KAD_WITHOUT_PATHS = 8,        /* disjoint paths */
+    KAD_WITHOUT_NEWEST = 16,      /* a get goes on beyond the first value, and repairs */
+    KAD_WITHOUT_BUDGETS = 32,     /* budgets by address */
+    KAD_WITHOUT_SHARES = 64,      /* a sender of few records displaces one of many */
+    KAD_WITHOUT_SPLITS = 128,     /* a full shard splits */
+};
+
 struct kad_config {
     const char *network;  /* "camellia"; "" makes a plain citizen of the public DHT; copied */
     bool read_only;       /* BEP 43: sends ro=1, answers nothing, stores nothing */
     uint8_t k, alpha;     /* 0 = the defaults above */
     bool use_v4, use_v6;  /* address families the caller can send on */
     uint32_t items_max, entries_max, peers_max; /* records held for others; 0 = defaults */
+    uint8_t without;      /* enum kad_without, for experiments: 0 */
 };
 
 /* ---- records ------------------------------------------------------------------------------------------ */

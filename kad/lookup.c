@@ -11,6 +11,7 @@ void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uin
     l->alpha = alpha;
     l->n = l->asked = l->stalled = l->answered = 0;
     l->estimate = estimate;
+    l->least = 0;
 }
 
 int lookup_find(const struct lookup *l, const uint8_t id[ID_SIZE])
@@ -93,10 +94,11 @@ size_t lookup_width(const struct lookup *l)
         const struct lookup_node *node = &l->nodes[l->order[i]];
         if (!counts(node) || ++n < l->k)
             continue;
-        if (id_distance(l->target, node->id) * LOOKUP_DENSE * l->estimate < (double)n)
+        double distance = id_distance(l->target, node->id);
+        if (distance * LOOKUP_DENSE * l->estimate < (double)n)
             dense = n;
         else if (n == l->k)
-            return l->k;
+            return distance * l->least > LOOKUP_SPARSE * l->k ? LOOKUP_SPARSE * (size_t)l->k : l->k;
     }
     return l->k + dense;
 }

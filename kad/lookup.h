@@ -5,6 +5,8 @@
  * - It has ended when the k closest nodes that did not fail have answered.
  * - Sybils: nodes beside the target that stand more than LOOKUP_DENSE times closer together than the network's
  *   size allows do not count; the lookup goes on to k more beyond them.
+ * - Liars: where the k closest stand more than LOOKUP_SPARSE times farther apart than the network's size allows, those
+ *   in between have been kept from us; the lookup goes on to whom else it knows until it hears of them.
  * - Known failing nodes ("suspects") are asked only when nobody else answered.
  *
  *     struct lookup l; lookup_init(&l, target, 16, 4, estimate);
@@ -27,6 +29,7 @@
 
 #define LOOKUP_MAX 80     /* nodes remembered */
 #define LOOKUP_DENSE 8    /* times denser than the network: DESIGN section 4 */
+#define LOOKUP_SPARSE 3   /* times sparser than the network: more than chance leaves out */
 #define LOOKUP_FIRST 2    /* asked before the first answer: what it names is closer than what we know, so more would
                            * mostly be asked for nothing */
 #define LOOKUP_REOFFERS 2 /* how often a failed node may come back under another address */
@@ -54,7 +57,8 @@ struct lookup {
     uint8_t n;                /* in order[] */
     uint8_t asked, stalled;   /* in these states now */
     uint8_t answered;
-    double estimate;          /* nodes in the network; 0: unknown, no density rule */
+    double estimate;          /* nodes in the network, at most; 0: unknown, no density rule */
+    double least;             /* nodes in the network, at least; 0: unknown, no sparseness rule */
     uint8_t order[LOOKUP_MAX]; /* indices of nodes, closest first */
     struct lookup_node nodes[LOOKUP_MAX];
 };
@@ -76,7 +80,7 @@ bool lookup_done(const struct lookup *l);
 /* Indices of the closest nodes that answered and can hold things, closest first; of those the ones that count as
  * k plausible holders when max is 0 < max <= LOOKUP_MAX. */
 size_t lookup_closest(const struct lookup *l, uint8_t ret[LOOKUP_MAX], size_t max);
-/* How many holders there should be: k, or more where the density rule sets nodes aside. */
+/* How many holders there should be: k, or more where the density rule sets nodes aside, or where too few are known. */
 size_t lookup_width(const struct lookup *l);
 void lookup_check(const struct lookup *l);
 

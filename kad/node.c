@@ -173,7 +173,7 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr)
 
     if (!net || !net->used || !addr_is_usable(addr) || id_equal(id, net->table.self))
         return false;
-    return !k->has_network || id_fits_addr(id, addr);
+    return !k->has_network || (k->without & KAD_WITHOUT_ADDRESS_IDS) || id_fits_addr(id, addr);
 }
 
 bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret)
@@ -231,13 +231,35 @@ static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
     k->next_dead = (uint8_t)((k->next_dead + 1) % NODE_DEAD_MAX);
 }
 
+double node_net_estimate(const struct kad *k, struct node_net *net)
+{
+    uint32_t now_s = (uint32_t)(k->now.mono_ms / 1000) + 1;
+
+    if (net->estimate_s != now_s) {
+        net->estimate_s = now_s;
+        net->estimate = net->used ? (float)table_estimate(&net->table) : 0;
+    }
+    return (double)net->estimate;
+}
+
+static double near_estimate(struct kad *k)
+{
+    double a = node_net_estimate(k, &k->net[0]), b = node_net_estimate(k, &k->net[1]);
+
+    return a > b ? a : b;
+}
+
 double node_estimate(struct kad *k)
 {
     /* Our surroundings show growth at once, finished lookups only when there are some. */
-    double a = k->net[0].used ? table_estimate(&k->net[0].table) : 0;
-    double b = k->net[1].used ? table_estimate(&k->net[1].table) : 0;
-    double near = a > b ? a : b;
+    double near = near_estimate(k);
     return near > k->estimate ? near : k->estimate;
+}
+
+double node_estimate_least(struct kad *k)
+{
+    double near = near_estimate(k);
+    return k->estimate > 0 && k->estimate < near ? k->estimate : near;
 }
 
 /* An answer to a query of ours: its sender lives, at this address, under this id. */

@@ -54,6 +54,8 @@ struct node_net { /* one address family */
     struct table table;
     struct addr self;          /* as others see us; family 0 while unknown */
     struct { struct addr seen; uint32_t voter; } votes[NODE_VOTES_MAX];
+    uint32_t estimate_s;       /* when `estimate` was made: seconds of mono_ms, plus 1 */
+    float estimate;            /* of table_estimate, for a second */
 };
 
 struct node_known { /* somebody to try when contacts are few */
@@ -82,6 +84,7 @@ struct kad {
     struct now now;            /* of the call that runs */
     uint8_t k, alpha;
     bool read_only;
+    uint8_t without;           /* enum kad_without */
     bool has_network;          /* ours is a network of its own: n must match, BEP 42 is enforced */
     uint8_t network[KRPC_NETWORK_SIZE];
     uint16_t datagram_max;
@@ -158,7 +161,11 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id);
 /* It did not answer lately, or fails in the table. */
 bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr);
+/* How many nodes the network has: at most, by the larger of what our surroundings and finished lookups say, and at
+ * least, by the smaller. */
 double node_estimate(struct kad *k);
+double node_estimate_least(struct kad *k);
+double node_net_estimate(const struct kad *k, struct node_net *net); /* what our surroundings say */
 
 /* ---- serve.c ------------------------------------------------------------------------------------------- */
 

@@ -102,8 +102,9 @@ static struct lookup *add_leg(struct kad *k, struct request *r, uint8_t family, 
     if (!l)
         return NULL;
     /* Before the first lookup has ended we know too little to call anything dense. */
-    bool dense = k->booted && !r->fixed && !(k->without & KAD_WITHOUT_DENSITY);
-    lookup_init(l, r->target, wanted, alpha, dense ? node_estimate(k) : 0);
+    bool judge = k->booted && !r->fixed && !(k->without & KAD_WITHOUT_DENSITY);
+    lookup_init(l, r->target, wanted, alpha, judge ? node_estimate(k) : 0);
+    l->least = judge && wanted == k->k ? node_estimate_least(k) : 0;
     r->leg_family[r->n_legs] = family;
     r->legs[r->n_legs++] = l;
     return l;

@@ -7,6 +7,7 @@
 
 #define SERVE_PEERS_MAX 50     /* compact peers in one reply to get_peers */
 #define SERVE_ENVELOPE 220     /* bytes of an sget reply beside nodes and entries, at most */
+#define SERVE_NEAR_MAX (KAD_K * 6) /* contacts looked through for those beyond a crowd */
 #define SERVE_SPLIT_BYTES 9    /* 5:spliti1e */
 
 /* What the parts of a reply are written into until the reply is encoded. */
@@ -28,11 +29,32 @@ static void reply_error(struct kad *k, const struct addr *from, const struct krp
     node_reply(k, from, &r);
 }
 
-static struct span closest_nodes(const struct node_net *net, const uint8_t *target, uint8_t *buf)
+/* Where the k closest that we know stand too close together for a network of our size, half of the answer names those
+ * beyond: else whoever crowds around a target would be all that is ever named. */
+static size_t name_beyond(const struct kad *k, struct node_net *net, const uint8_t *target,
+                          const struct table_contact **found, size_t n)
 {
-    const struct table_contact *found[KAD_K * 4];
+    double dense = LOOKUP_DENSE * node_net_estimate(k, net);
+    size_t half = net->table.k / 2, first = net->table.k;
+
+    if (n < first || half == 0 || (k->without & KAD_WITHOUT_DENSITY) ||
+        id_distance(target, found[first - 1]->id) * dense >= (double)first)
+        return n;
+    size_t all = table_closest(&net->table, target, found, SERVE_NEAR_MAX, 0);
+    while (first < all && id_distance(target, found[first]->id) * dense < (double)(first + 1))
+        first++;
+    for (n = half; n < net->table.k && first < all; n++)
+        found[n] = found[first++];
+    return n > half ? n : net->table.k;
+}
+
+static struct span closest_nodes(const struct kad *k, struct node_net *net, const uint8_t *target, uint8_t *buf)
+{
+    const struct table_contact *found[SERVE_NEAR_MAX];
     uint8_t *at = buf;
     size_t n = table_closest(&net->table, target, found, net->table.k, 0);
+
+    n = name_beyond(k, net, target, found, n);
 
     for (size_t i = 0; i < n; i++) {
         struct addr addr = table_addr(&net->table, found[i]);
@@ -50,9 +72,9 @@ static void add_nodes(struct kad *k, const struct addr *from, const struct krpc_
     uint8_t want = q->want ? q->want : from->family == 4 ? KRPC_WANT4 : KRPC_WANT6;
 
     if ((want & KRPC_WANT4) && k->net[0].used)
-        r->nodes = closest_nodes(&k->net[0], target, parts->nodes);
+        r->nodes = closest_nodes(k, &k->net[0], target, parts->nodes);
     if ((want & KRPC_WANT6) && k->net[1].used)
-        r->nodes6 = closest_nodes(&k->net[1], target, parts->nodes6);
+        r->nodes6 = closest_nodes(k, &k->net[1], target, parts->nodes6);
 }
 
 static void add_token(struct kad *k, const struct addr *from, struct serve_parts *parts, struct krpc_msg *r)

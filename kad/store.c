@@ -18,6 +18,8 @@ struct kad_store *kad_store_new(const struct kad_store_config *config, const str
     s->rng = rng;
     s->verified = verified;
     s->persist = config->persist;
+    s->no_shares = config->no_shares;
+    s->no_splits = config->no_splits;
     rng_fill(rng, s->hash_key, sizeof s->hash_key);
     s->pools[POOL_ITEMS].max = config->items_max ? config->items_max : KAD_ITEMS_DEFAULT;
     s->pools[POOL_ENTRIES].max = config->entries_max ? config->entries_max : KAD_ENTRIES_DEFAULT;

@@ -48,6 +48,7 @@ struct kad_store;
 struct kad_store_config {
     uint32_t items_max, entries_max, peers_max; /* 0 = the defaults above */
     bool persist;                               /* keep dirty marks; the caller drains them each turn */
+    bool no_shares, no_splits;                  /* experiments: a full store, a full shard stays as it is */
 };
 
 struct kad_store_stats {

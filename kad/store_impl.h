@@ -109,7 +109,7 @@ struct store_dirty {
 struct kad_store {
     const struct rng *rng;
     struct kad_verified *verified;
-    bool persist;
+    bool persist, no_shares, no_splits;
     uint8_t hash_key[16];
     struct kad_map map; /* record hash -> index in records */
     struct store_record **records;

@@ -224,6 +224,8 @@ int store_room(struct kad_store *s, enum store_pool_kind pool, uint64_t source, 
         return KAD_ERROR_FULL;
     if (p->n < p->max)
         return 0;
+    if (s->no_shares)
+        return KAD_ERROR_FULL;
     /* One more of the newcomer's must still be fewer than what the other is left with; else two would swap
      * for ever. Ourselves count as nobody's competitor. */
     uint32_t least = source ? kad_map_count(&p->sources, source_hash(s, source)) + 1 : 0;

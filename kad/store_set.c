@@ -286,7 +286,7 @@ int kad_store_set_put(struct kad_store *s, struct now now, const uint8_t root[KA
     uint64_t source = store_source(from);
     bool full = !old && shard && shard->n >= KAD_SHARD_ENTRIES_MAX;
     struct store_unit *victim = NULL;
-    if (full && depth == KAD_SHARD_DEPTH_MAX)
+    if (full && (depth == KAD_SHARD_DEPTH_MAX || s->no_splits))
         code = KAD_ERROR_FULL;
     else if (!old && !full)
         code = store_room(s, POOL_ENTRIES, source, in->pk, KAD_KEY_ENTRIES_MAX, &victim);

@@ -116,7 +116,7 @@ static bool subnet_allows(const struct table *t, unsigned b, const struct addr *
 {
     unsigned in_bucket = 0, in_table = 0, start = bucket_start(t, b), end = start + t->count[b];
 
-    if (addr_is_local(addr))
+    if (addr_is_local(addr) || t->any_subnet)
         return true;
     for (unsigned i = 0; i < t->n; i++) {
         if (!same_subnet(t, &t->contacts[i], addr))
@@ -414,6 +414,7 @@ void table_rename(struct table *t, const uint8_t self[ID_SIZE])
     struct table old = *t;
 
     table_init(t, old.family, old.k, self);
+    t->any_subnet = old.any_subnet;
     for (unsigned i = 0; i < old.n; i++) {
         struct table_contact *from = &old.contacts[i], *c;
         struct addr addr = table_addr(&old, from);

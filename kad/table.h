@@ -52,6 +52,7 @@ struct table_contact {            /* 32 bytes; the first 26 are BEP 5's compact 
 struct table {
     uint8_t self[ID_SIZE];
     uint8_t family, k;
+    bool any_subnet;                        /* an experiment without the limits by subnet */
     uint8_t n_cache, cap_cache;
     uint16_t n, cap;
     uint16_t n_ip6, cap_ip6, free_ip6;      /* free_ip6: first free place + 1, chained */

@@ -238,7 +238,7 @@ void walk_looked_up(struct kad *k, struct request *r)
     mark_holders(r);
     if (r->kind == REQUEST_GET)
         push_get(k, r);
-    if (!r->has_item) {
+    if (!r->has_item || (r->kind == REQUEST_GET && (k->without & KAD_WITHOUT_NEWEST))) {
         request_finish(k, r);
         return;
     }

@@ -34,7 +34,7 @@ struct world {
 static inline struct kad_store *store_of(struct world *w, uint32_t items_max, uint32_t entries_max,
                                          uint32_t peers_max)
 {
-    struct kad_store_config config = {items_max, entries_max, peers_max, true};
+    struct kad_store_config config = {items_max, entries_max, peers_max, true, false, false};
     struct kad_store *s = kad_store_new(&config, &w->rng, &w->verified);
     assert_non_null(s);
     return s;
