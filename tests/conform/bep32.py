@@ -1,7 +1,7 @@
 """BEP 32: IPv6. Two networks of one node, each with a table of its own; `want` asks for contacts of the other."""
 import os
 
-from harness import check, equal
+from harness import equal
 from krpc import WORD, contacts, uncompact
 from suite import case
 

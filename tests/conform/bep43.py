@@ -3,7 +3,7 @@ import os
 import time
 
 from harness import check, equal, wait_until
-from krpc import WORD, encode
+from krpc import WORD
 from suite import case
 
 
@@ -11,7 +11,8 @@ from suite import case
 def a_read_only_querier_is_answered_and_never_a_contact(c):
     node = c.fresh()
     p = c.peer(node, word=WORD)
-    for method, args in (("ping", {}), ("find_node", {"target": p.id}), ("get", {"target": p.id}), ("get_peers", {"info_hash": p.id})):
+    for method, args in (("ping", {}), ("find_node", {"target": p.id}), ("get", {"target": p.id}),
+                         ("get_peers", {"info_hash": p.id})):
         p.ask(method, args, ro=1)
     time.sleep(0.3)
     equal(p.asked, [], "it is not even asked whether it is there")
@@ -69,7 +70,8 @@ def our_read_only_node_answers_nobody(c):
     p = c.peer(c.node, word=WORD)
     node = c.fresh(config="[KADEMLIA]\nREAD_ONLY = 1\n", join=[p.address])
     wait_until("a contact", lambda: node.knows(p), 5, 0.02)
-    for method, args in (("ping", {}), ("find_node", {"target": p.id}), ("get_peers", {"info_hash": p.id}), ("get", {"target": p.id}), ("nonsense", {})):
+    for method, args in (("ping", {}), ("find_node", {"target": p.id}), ("get_peers", {"info_hash": p.id}),
+                         ("get", {"target": p.id}), ("nonsense", {})):
         p.send(p.query(method, args), node.address)
     node.ping(p)  # the node has read on
     time.sleep(0.2)

@@ -1,10 +1,9 @@
 """BEP 5: the DHT protocol."""
 import os
-import socket
 import time
 
-from harness import Failed, check, equal, wait_until
-from krpc import WORD, Peer, compact, contacts, decode, distance, encode, nodes_of, sha1, uncompact
+from harness import check, equal, wait_until
+from krpc import WORD, contacts, distance, encode, uncompact
 from suite import case
 
 # ---- KRPC protocol
@@ -217,8 +216,8 @@ def an_answer_from_another_address_is_no_answer(c):
     p, other = c.peer(node, word=WORD, answers=False), c.peer(node)
     p.ask("ping")
     q = p.wait_asked("ping")
-    for data in ({"t": q["t"], "y": "r", "r": {"id": p.id}, "n": WORD}, {"t": q["t"], "y": "r", "r": {"id": other.id}, "n": WORD}):
-        other.ignored(encode(data))
+    for node_id in (p.id, other.id):
+        other.ignored(encode({"t": q["t"], "y": "r", "r": {"id": node_id}, "n": WORD}))
     check(not node.peers(), "the table took what came from elsewhere:", node.peers())
     p.reply(q, {})
     node.wait_knows(p)
@@ -246,7 +245,7 @@ def an_answer_without_an_id_is_no_answer(c):
     p = c.peer(node, word=WORD, answers=False)
     p.ask("ping")
     q = p.wait_asked("ping")
-    p.ignored(encode({"t": q["t"], "y": "r", "r": {}, "n": WORD}), encode({"t": q["t"], "y": "r", "r": {"id": b"x" * 19}, "n": WORD}))
+    p.ignored(*[encode({"t": q["t"], "y": "r", "r": r, "n": WORD}) for r in ({}, {"id": b"x" * 19}, {"id": 5})])
     check(not node.peers(), node.peers())
 
 

@@ -2,7 +2,7 @@
 import os
 import time
 
-from harness import check, equal, wait_until
+from harness import check, equal
 from krpc import WORD, Key, Peer, Raw, compact, encode, item_signed, sha1, verified
 from suite import case
 

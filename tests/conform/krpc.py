@@ -213,17 +213,17 @@ class Peer:
     """A socket of our own that talks to one node. A thread reads it: answers go to who asked, queries of the
     node's are noted in `asked` and answered by `answer(query)`, unless the peer is not to answer.
 
-    `word`: what it sends as `n`; None for a client that knows nothing of that."""
+    `word`: what it sends as `n`; None for a client that knows nothing of that. `read_only`: BEP 43."""
 
-    def __init__(self, to, ip=None, node_id=None, word=None, answers=True, port=0, note=None):
+    def __init__(self, to, ip=None, node_id=None, word=None, answers=True, read_only=False):
         self.to = to[:2]
         family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
         self.ip = ip or ("::1" if family == socket.AF_INET6 else "127.0.0.1")
         self.id = node_id or os.urandom(20)
-        self.word, self.answers, self.note = word, answers, note
+        self.word, self.answers, self.read_only = word, answers, read_only
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-        self.sock.bind((self.ip, port))
+        self.sock.bind((self.ip, 0))
         self.address = self.sock.getsockname()[:2]
         self.asked = []          # queries of the node, whole
         self.wrong = []          # what it sent that is not a message
@@ -328,7 +328,7 @@ class Peer:
         """A query as a dict. A key whose value is None is left out."""
         a = dict({"id": self.id}, **(args or {}))
         m = {"t": os.urandom(4) if t is None else t, "y": "q", "q": method, "n": self.word,
-             "a": {k: v for k, v in a.items() if v is not None}}
+             "a": {k: v for k, v in a.items() if v is not None}, "ro": 1 if self.read_only else None}
         m.update(top)
         return {k: v for k, v in m.items() if v is not None}
 

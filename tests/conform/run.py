@@ -13,7 +13,6 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True  # leave no __pycache__ in the tree
 HERE = os.path.dirname(os.path.abspath(__file__))

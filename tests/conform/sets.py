@@ -92,7 +92,7 @@ def an_entry_is_put_and_read(c):
 def an_empty_set_is_an_answer(c):
     r = sget(c.peer(), os.urandom(20))
     equal((r["e"], r["n"], r["more"], r["dig"]), ([], 0, 0, bytes(20)))
-    check("nodes6" if c.family == 6 else "nodes" in r, r)
+    check(("nodes6" if c.family == 6 else "nodes") in r, r)
 
 
 @case(SECTION)
@@ -154,13 +154,13 @@ def a_set_query_that_lacks_something_is_203(c):
     v = value()
     good = {"root": root, "depth": 0, "k": key.public, "seq": 1, "v": Raw(v), "sig": key.sign(entry_signed(root, 1, v)),
             "token": p.token()}
-    for change in ({"root": None}, {"root": b"x" * 19}, {"depth": None}, {"depth": 7}, {"depth": -1}, {"depth": 2 ** 40}, {"k": None},
-                   {"k": b"x" * 31}, {"seq": None}, {"seq": -1}, {"sig": None}, {"sig": b"x" * 63}, {"v": None}, {"token": None},
-                   {"token": b"12345678"}):
+    for change in ({"root": None}, {"root": b"x" * 19}, {"depth": None}, {"depth": 7}, {"depth": -1},
+                   {"depth": 2 ** 40}, {"k": None}, {"k": b"x" * 31}, {"seq": None}, {"seq": -1}, {"sig": None},
+                   {"sig": b"x" * 63}, {"v": None}, {"token": None}, {"token": b"12345678"}):
         p.refused(203, "sput", dict(good, **change))
     for change in ({"root": None}, {"root": b"x"}, {"depth": None}, {"depth": 1}, {"depth": 7, "prefix": "0123456"},
-                   {"depth": 1, "prefix": "g"}, {"depth": 1, "prefix": "A"}, {"depth": 1, "prefix": "ab"}, {"depth": 0, "prefix": "a"},
-                   {"depth": 2, "prefix": 5}, {"after": b"x" * 19}, {"upto": 5}):
+                   {"depth": 1, "prefix": "g"}, {"depth": 1, "prefix": "A"}, {"depth": 1, "prefix": "ab"},
+                   {"depth": 0, "prefix": "a"}, {"depth": 2, "prefix": 5}, {"after": b"x" * 19}, {"upto": 5}):
         p.refused(203, "sget", dict({"root": root, "depth": 0, "prefix": ""}, **change))
     equal(sget(p, root)["n"], 0)
 
@@ -200,6 +200,16 @@ def pages_are_in_order_of_slot_and_leave_nobody_out(c):
     equal((r["more"], "nodes" in r or "nodes6" in r), (0, False))
     equal(sget(p, root, after=slot(keys[-1]))["e"], [])
     equal(sget(p, root, after=b"\xff" * 20, upto=bytes(20))["e"], [])
+
+
+@case("protocol-kad, Methods: sget")
+def an_upto_of_zero_gives_no_entries_and_the_rest(c):
+    """So a writer looks for holders."""
+    p, root = c.peer(), os.urandom(20)
+    sput(p, root, Key())
+    r = sget(p, root, upto=bytes(20))
+    equal((r["e"], r["n"], "nodes" in r, bool(r["token"])), ([], 1, True, True))
+    equal(r["dig"], sget(p, root)["dig"])
 
 
 @case(SECTION + ": pages")

@@ -16,7 +16,9 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+import traceback
 
 import harness
 from harness import SLOW, Failed, check, equal, wait_until
@@ -238,13 +240,19 @@ class Shared:
     """The nodes that cases share, started when the first one asks."""
 
     def __init__(self, world):
-        self.world, self.nodes, self.lock = world, {}, __import__("threading").Lock()
+        self.world, self.nodes, self.lock = world, {}, threading.Lock()
 
     def __call__(self, network):
         with self.lock:
             if network not in self.nodes:
                 self.nodes[network] = Node(self.world, "shared" + (network or "-plain"), network=network)
             return self.nodes[network]
+
+
+def where_in(error, function):
+    """The line of the case that failed."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.name == function.__name__]
+    return "%s:%s" % (os.path.basename(function.__code__.co_filename), lines[-1] if lines else "?")
 
 
 def run(c, number, world, shared):
@@ -264,9 +272,8 @@ def run(c, number, world, shared):
     except Skip as e:
         word, said = "skip", str(e)
     except Failed as e:
-        word, said = "FAIL", str(e)
+        word, said = "FAIL", "%s\n  at %s" % (e, where_in(e, c.function))
     except Exception:
-        import traceback
         word, said = "FAIL", traceback.format_exc()
     if word == "FAIL":
         for home in world.homes:
