@@ -11,7 +11,8 @@ set -eu
 
 build="gcc make libc6-dev pkg-config libczmq-dev libzmq3-dev libsodium-dev libjansson-dev libsqlite3-dev
        libncurses-dev libinih-dev libutf8proc-dev libbsd-dev libmd-dev"
-test="clang libclang-rt-dev libcmocka-dev chrony libfaketime python3 nftables iproute2 tmux"
+test="clang libclang-rt-dev libcmocka-dev chrony libfaketime python3 python3-libtorrent aria2
+      nftables iproute2 tmux"
 
 wanted=$build
 list_only=
@@ -29,7 +30,8 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 install-deps.sh knows only Debian's packages. Camellia needs, with their headers:
   a C11 compiler (gcc or clang), GNU make, pkg-config,
   czmq 4, libzmq 4.3, libsodium, jansson, SQLite 3, ncurses (wide), inih, utf8proc, libbsd, libmd;
-  for its tests also clang with compiler-rt, cmocka, chrony, libfaketime, python3, nftables, iproute2, tmux.
+  for its tests also clang with compiler-rt, cmocka, chrony, libfaketime, python3, libtorrent
+  for it, aria2, nftables, iproute2, tmux.
 END
     exit 1
 fi

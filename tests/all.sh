@@ -1,6 +1,6 @@
 #!/bin/bash
 # Everything `make test` promises, on both compilers: layers, unit tests, the simulator's seeds, the fuzzers'
-# seeds, end-to-end scenarios on real processes. Ends with the sum, "N passed, N failed".
+# seeds, end-to-end scenarios on real processes, conformance to the BEPs and other clients. Ends with the sum, "N passed, N failed".
 #
 #   tests/all.sh BUILD [CC...]        default compilers: gcc clang
 set -u
@@ -41,6 +41,7 @@ for cc in $compilers; do
 done
 run "fuzzers over their seeds" make --no-print-directory fuzz BUILD="$build" FUZZ_SECONDS=1
 run "end to end, $first" /usr/bin/python3 tests/e2e/run.py --bin "$build/$first-sanitize"
+run "conformance, $first" /usr/bin/python3 tests/conform/run.py --bin "$build/$first-sanitize"
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
