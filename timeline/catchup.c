@@ -175,6 +175,8 @@ void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest 
         ask_newest(t, f, c);
 }
 
+static void pull(struct timeline *t, struct follow *f, struct candidate *at, bool was_useful);
+
 /* Is there more to be had, and from whom? The transition function of a chase, after every answer and
  * time-out. */
 static void go_on(struct timeline *t, struct follow *f)
@@ -187,11 +189,20 @@ static void go_on(struct timeline *t, struct follow *f)
         if (at->state != CANDIDATE_ASKED)
             continue;
         uint64_t until_ms = at->asked_ms + link_timeout_ms(links_find(t, at->dest.key));
-        if (until_ms <= now_ms) {
-            at->state = CANDIDATE_FAILED; /* not waited for; what it sends later is welcome all the same */
-            if (c->source == (int)i)
-                c->source = -1;
-            continue;
+        if (until_ms <= now_ms) { /* not waited for; what it sends later is welcome all the same */
+            at->state = CANDIDATE_FAILED;
+            if (c->source != (int)i)
+                continue;
+            c->source = -1;
+            if (++c->n_idle >= CHASE_IDLE_MAX)
+                continue;
+            /* It was of use: perhaps a page was lost, or it serves others first. Asked again beside the next.
+             */
+            pull(t, f, at, true);
+            c->source = -1;
+            if (at->state != CANDIDATE_ASKED)
+                continue;
+            until_ms = now_ms + link_timeout_ms(links_find(t, at->dest.key));
         }
         n_asked++;
         next_ms = deadline_min(next_ms, until_ms);

@@ -77,6 +77,7 @@ static void serve_close(struct serve *s, uint64_t next_seq)
     if (b)
         links_send(s->t, s->dest, b, true); /* our own posts of this turn are not on disk yet */
     buf_drop(b);
+    links_served(s->t, s->to, s->out.size);
     s->left = s->left > s->out.size ? s->left - s->out.size : 0;
     s->pages++;
 }
@@ -90,8 +91,7 @@ static int serve_post(void *ctx, const struct store_post *post)
         serve_close(s, seq); /* a hole: a run ends here */
     for (int fresh = 0; fresh < 2; fresh++) {
         if (!s->open) {
-            if (s->pages &&
-                (s->left < MESSAGE_BATCH_BYTES || !links_spend(s->t, s->to, 0, MESSAGE_BATCH_BYTES)))
+            if (s->pages && (s->left < MESSAGE_BATCH_BYTES || !links_may_serve(s->t, s->to)))
                 return 1; /* the asker continues at the next_seq that the last page named */
             serve_open(s);
         }
@@ -106,7 +106,7 @@ static int serve_post(void *ctx, const struct store_post *post)
 int catchup_want(struct timeline *t, struct link *from, const struct message_want *m)
 {
     const struct link_dest *dest = link_answer_dest(from);
-    if (!dest)
+    if (!dest || !links_may_serve(t, from))
         return CAM_EREFUSED;
     const struct feed *feed = feed_of(t, m->author, m->device);
     struct feed none;
@@ -193,9 +193,11 @@ int catchup_have(struct timeline *t, struct link *from, const struct message_hav
         }
         message_have_end(&w);
         struct buf *b =
-            n && !out.err && links_spend(t, from, 0, out.size) ? buf_new(span(out.buf, out.size)) : NULL;
-        if (b)
+            n && !out.err && links_may_serve(t, from) ? buf_new(span(out.buf, out.size)) : NULL;
+        if (b) {
             links_send(t, dest, b, true);
+            links_served(t, from, b->size);
+        }
         buf_drop(b);
     }
     it = message_feeds(m);

@@ -6,11 +6,16 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, double burst)
+static void bucket_fill(struct bucket *b, uint64_t now_ms, double per_s, double burst)
 {
     double tokens = b->at_ms ? b->tokens + (double)(now_ms - b->at_ms) * per_s / 1000 : burst;
     b->tokens = tokens < burst ? tokens : burst;
     b->at_ms = now_ms ? now_ms : 1;
+}
+
+static bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, double burst)
+{
+    bucket_fill(b, now_ms, per_s, burst);
     if (b->tokens < n)
         return false;
     b->tokens -= n;
@@ -137,31 +142,39 @@ void links_settle(struct timeline *t, struct person *p)
 
 /* ---- budgets and times --------------------------------------------------------------------------------- */
 
-bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes)
+bool links_spend(struct timeline *t, struct link *l, uint32_t n)
+{
+    return l->is_friend
+               ? bucket_take(&l->messages, t->now.mono_ms, n, LINKS_FRIEND_PER_S, LINKS_FRIEND_BURST)
+               : bucket_take(&l->messages, t->now.mono_ms, n, LINKS_STRANGER_PER_S, LINKS_STRANGER_BURST);
+}
+
+bool links_may_serve(struct timeline *t, struct link *l)
 {
     uint64_t now_ms = t->now.mono_ms;
-    bool ok = l->is_friend
-        ? bucket_take(&l->messages, now_ms, n, LINKS_FRIEND_PER_S, LINKS_FRIEND_BURST)
-        : bucket_take(&l->messages, now_ms, n, LINKS_STRANGER_PER_S, LINKS_STRANGER_BURST);
-    if (ok && bytes)
-        ok = l->is_friend ? bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_FRIEND_BYTES_PER_S,
-                                        LINKS_FRIEND_BYTES_BURST)
-                          : bucket_take(&l->bytes, now_ms, (double)bytes, LINKS_STRANGER_BYTES_PER_S,
-                                        LINKS_STRANGER_BYTES_BURST);
-    return ok;
+    bucket_fill(&l->bytes, now_ms, l->is_friend ? LINKS_FRIEND_BYTES_PER_S : LINKS_STRANGER_BYTES_PER_S,
+                l->is_friend ? LINKS_FRIEND_BYTES_BURST : LINKS_STRANGER_BYTES_BURST);
+    bucket_fill(&t->links.served, now_ms, LINKS_SERVED_PER_S, LINKS_SERVED_BURST);
+    return l->bytes.tokens > 0 && t->links.served.tokens > 0;
+}
+
+void links_served(struct timeline *t, struct link *l, size_t bytes)
+{
+    l->bytes.tokens -= (double)bytes;
+    t->links.served.tokens -= (double)bytes;
 }
 
 bool links_trust(struct timeline *t, struct link *l)
 {
     if (l->is_friend)
-        return links_spend(t, l, LINKS_FINE / 2, 0);
+        return links_spend(t, l, LINKS_FINE / 2);
     return bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST);
 }
 
 void links_fine(struct timeline *t, struct link *l)
 {
     uint32_t fine = l->is_friend ? LINKS_FINE : LINKS_STRANGER_FINE;
-    if (!links_spend(t, l, fine, 0))
+    if (!links_spend(t, l, fine))
         l->messages.tokens = 0;
 }
 

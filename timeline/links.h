@@ -6,7 +6,7 @@
  *
  *     links_send(t, person_dest(p), buf, true);       // puts HELLO before it where that is due
  *     struct link *l = links_heard(t, event->from_key);  // NULL: no room for one more stranger
- *     if (!links_spend(t, l, 1, bytes)) return CAM_EREFUSED;
+ *     if (!links_spend(t, l, 1)) return CAM_EREFUSED;
  */
 #ifndef TIMELINE_LINKS_H
 #define TIMELINE_LINKS_H
@@ -30,6 +30,9 @@
 #define LINKS_FRIEND_PER_S 20000
 #define LINKS_FRIEND_BYTES_BURST (256 * 1024 * 1024)
 #define LINKS_FRIEND_BYTES_PER_S (64 * 1024 * 1024)
+#define LINKS_SERVED_BURST (32 * 1024 * 1024) /* bytes of posts given to all who ask, together ... */
+#define LINKS_SERVED_PER_S \
+    (64 * 1024 * 1024)            /* ... and in a second: who asks and does not read fills our memory */
 #define LINKS_FINE 200            /* messages' worth that a friend loses for a forged or malformed one ... */
 #define LINKS_STRANGER_FINE 5     /* ... and a stranger; checking it cost us more than taking it in */
 #define LINKS_HELLO_BURST 200    /* signatures checked for all strangers together: HELLO, FOLLOW */
@@ -56,7 +59,7 @@ struct link {
 struct links {
     struct keymap by_key;
     size_t n_strangers;
-    struct bucket hellos;
+    struct bucket hellos, served;
 };
 
 void links_init(struct timeline *t);
@@ -66,8 +69,12 @@ struct link *links_find(struct timeline *t, const uint8_t key[LINK_KEY_SIZE]);
 struct link *links_take(struct timeline *t, const uint8_t key[LINK_KEY_SIZE]);
 uint32_t link_timeout_ms(const struct link *l); /* max(250 ms, 3 RTT); l may be NULL */
 void link_measured(struct link *l, uint64_t rtt_ms);
-/* May this key make us do n messages' work and send it this many bytes? Takes it from its budget if so. */
-bool links_spend(struct timeline *t, struct link *l, uint32_t n, size_t bytes);
+/* May this key make us do n messages' work? Takes it from its budget if so. */
+bool links_spend(struct timeline *t, struct link *l, uint32_t n);
+/* Has neither it nor everybody together used up the bytes that are sent for the asking? They are counted when
+ * sent, so the last page may take a budget below zero: it waits the longer. */
+bool links_may_serve(struct timeline *t, struct link *l);
+void links_served(struct timeline *t, struct link *l, size_t bytes);
 
 /* May this key make us check a signature? Strangers share one budget, as new keys cost nothing. */
 bool links_trust(struct timeline *t, struct link *l);
@@ -96,7 +103,5 @@ void links_disown(struct timeline *t, struct person *p);
 void links_settle(struct timeline *t, struct person *p);
 
 void links_tick(struct timeline *t); /* keeps room for newcomers */
-
-bool bucket_take(struct bucket *b, uint64_t now_ms, double n, double per_s, double burst);
 
 #endif

@@ -140,7 +140,7 @@ static int receive(struct timeline *t, const struct link_event *e)
         return err == CAM_ENOENT ? 0 : err; /* kinds of a later day are nobody's fault */
     l->heard_ms = t->now.mono_ms;
     if (m.kind == MESSAGE_HELLO) {
-        err = links_spend(t, l, 1, 0) ? links_hello(t, l, &m.hello) : CAM_EREFUSED;
+        err = links_spend(t, l, 1) ? links_hello(t, l, &m.hello) : CAM_EREFUSED;
         if (!err)
             greeted(t, l);
         return err;
@@ -148,7 +148,7 @@ static int receive(struct timeline *t, const struct link_event *e)
     if (!l->owner)
         return CAM_EREFUSED;
     struct follow *asked = m.kind == MESSAGE_BATCH ? follow_find(t, m.batch.author) : NULL;
-    if (!(asked && catchup_is_asked(asked, l->key)) && !links_spend(t, l, 1, 0))
+    if (!(asked && catchup_is_asked(asked, l->key)) && !links_spend(t, l, 1))
         return CAM_EREFUSED;
     switch (m.kind) {
     case MESSAGE_FOLLOW:
