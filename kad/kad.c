@@ -256,7 +256,7 @@ bool kad_next_out(struct kad *k, struct kad_datagram *ret_out)
 uint64_t kad_deadline_ms(const struct kad *k)
 {
     uint64_t times[] = {rpc_deadline_ms(&k->rpc), join_deadline_ms(k), upkeep_deadline_ms(k), request_deadline_ms(k),
-                        save_due_ms(k), rpc_queue_deadline_ms(&k->out)};
+                        save_due_ms(k)};
     uint64_t next = NOW_NEVER;
 
     for (unsigned i = 0; i < sizeof times / sizeof *times; i++)

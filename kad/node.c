@@ -24,11 +24,11 @@ static int send_query(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
 {
     q->t = span(tx->tid, RPC_TID_SIZE);
     envelope(k, &tx->to, q);
-    struct bytes_out out = rpc_queue_begin(&k->out, KAD_DATAGRAM_MAX);
+    uint8_t buf[KAD_DATAGRAM_MAX];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
     krpc_encode(&out, q);
-    if (out.err)
+    if (out.err || !rpc_queue_push(&k->out, &tx->to, out.buf, out.size))
         return CAM_EFULL;
-    rpc_queue_commit(&k->out, k->now.mono_ms, &tx->to, &out);
     k->stats.out_datagrams++;
     k->stats.out_bytes += out.size;
     return 0;
@@ -136,9 +136,8 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
 
     envelope(k, to, r);
     r->ip = span(seen, addr_compact(to, seen));
-    struct bytes_out out = rpc_queue_begin(&k->out, k->datagram_max * 3);
-    if (out.err)
-        return;
+    uint8_t buf[KAD_DATAGRAM_MAX * 3]; /* before contacts give way */
+    struct bytes_out out = bytes_out(buf, sizeof buf);
     krpc_encode(&out, r);
     if (!out.err && out.size > max) {
         trim_nodes(r, out.size - max);
@@ -150,8 +149,7 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
         max = room < KAD_DATAGRAM_MAX ? room : KAD_DATAGRAM_MAX;
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
         k->stats.drop_budget++;
-    } else {
-        rpc_queue_commit(&k->out, k->now.mono_ms, to, &out);
+    } else if (rpc_queue_push(&k->out, to, out.buf, out.size)) {
         k->stats.out_datagrams++;
         k->stats.out_bytes += out.size;
     }
@@ -414,7 +412,5 @@ void kad_tick(struct kad *k, struct now now)
     join_tick(k);
     upkeep_tick(k);
     request_tick(k);
-    rpc_queue_trim(&k->out, now.mono_ms);
-    if (k->out.cap == 0)
-        rpc_trim(&k->rpc);
+    rpc_trim(&k->rpc);
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/err.h"
 #include "kad/table.h"
 
 #define TX_FIRST 8 /* slots allocated at first; then twice as many each time */
@@ -237,43 +236,40 @@ void rpc_queue_clear(struct rpc_queue *q)
     *q = (struct rpc_queue){.lost = q->lost};
 }
 
-struct bytes_out rpc_queue_begin(struct rpc_queue *q, size_t max)
+/* Just as large as it has to be, for most turns send one datagram. */
+static bool queue_reserve(struct rpc_queue *q, size_t need)
 {
-    struct bytes_out none = {.err = CAM_ENOSPC};
-    size_t need = QUEUE_HEAD + max;
-
-    if (q->tail + need > q->cap && q->head > 0) {
+    if (q->tail + need <= q->cap)
+        return true;
+    if (q->head > 0) {
         memmove(q->buf, q->buf + q->head, q->tail - q->head);
         q->tail -= q->head;
         q->head = 0;
+        if (q->tail + need <= q->cap)
+            return true;
     }
-    if (q->tail + need > q->cap) {
-        size_t cap = q->cap ? q->cap * 2 : 2048;
-        while (cap < q->tail + need)
-            cap *= 2;
-        if (cap > RPC_QUEUE_MAX) {
-            q->lost++;
-            return none;
-        }
-        uint8_t *buf = realloc(q->buf, cap);
-        if (!buf) {
-            q->lost++;
-            return none;
-        }
-        q->buf = buf;
-        q->cap = cap;
-    }
-    return bytes_out(q->buf + q->tail + QUEUE_HEAD, max);
+    size_t cap = q->cap * 2 > q->tail + need ? q->cap * 2 : q->tail + need;
+    uint8_t *buf = cap <= RPC_QUEUE_MAX ? realloc(q->buf, cap) : NULL;
+    if (!buf)
+        return false;
+    q->buf = buf;
+    q->cap = cap;
+    return true;
 }
 
-void rpc_queue_commit(struct rpc_queue *q, uint64_t mono_ms, const struct addr *to, const struct bytes_out *out)
+bool rpc_queue_push(struct rpc_queue *q, const struct addr *to, const void *data, size_t bytes)
 {
-    assert(!out->err && out->buf == q->buf + q->tail + QUEUE_HEAD && out->size <= UINT16_MAX);
-    uint16_t size = (uint16_t)out->size;
+    assert(bytes <= UINT16_MAX);
+    uint16_t size = (uint16_t)bytes;
+    if (!queue_reserve(q, QUEUE_HEAD + bytes)) {
+        q->lost++;
+        return false;
+    }
     memcpy(q->buf + q->tail, &size, sizeof size);
     memcpy(q->buf + q->tail + sizeof size, to, sizeof *to);
-    q->tail += QUEUE_HEAD + size;
-    q->used_ms = mono_ms;
+    memcpy(q->buf + q->tail + QUEUE_HEAD, data, bytes);
+    q->tail += QUEUE_HEAD + bytes;
+    return true;
 }
 
 bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret)
@@ -281,7 +277,7 @@ bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret)
     uint16_t size;
 
     if (q->head == q->tail) {
-        q->head = q->tail = 0;
+        rpc_queue_clear(q);
         return false;
     }
     memcpy(&size, q->buf + q->head, sizeof size);
@@ -290,15 +286,4 @@ bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret)
     ret->size = size;
     q->head += QUEUE_HEAD + size;
     return true;
-}
-
-void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms)
-{
-    if (q->cap > 0 && q->head == q->tail && mono_ms - q->used_ms >= RPC_TRIM_MS)
-        rpc_queue_clear(q);
-}
-
-uint64_t rpc_queue_deadline_ms(const struct rpc_queue *q)
-{
-    return q->cap > 0 && q->head == q->tail ? q->used_ms + RPC_TRIM_MS : NOW_NEVER;
 }

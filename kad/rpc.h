@@ -26,7 +26,6 @@
 #define RPC_HARD_MIN_MS 200
 #define RPC_HARD_MAX_MS 1000
 #define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting to be sent; further ones are lost like on the wire */
-#define RPC_TRIM_MS 2000       /* an idle queue gives its memory back */
 
 enum rpc_owner {
     RPC_OWNER_NONE,    /* whoever asked is gone: the answer still tells that the contact lives */
@@ -86,20 +85,18 @@ uint64_t rpc_deadline_ms(const struct rpc *r);
 void rpc_trim(struct rpc *r); /* gives its memory back when nothing is in flight */
 void rpc_check(const struct rpc *r);
 
-/* ---- datagrams waiting to be sent, encoded in place ---------------------------------------------------- */
+/* ---- datagrams waiting to be sent ----------------------------------------------------------------------- */
 
-struct rpc_queue {
+struct rpc_queue { /* has no memory while nothing waits */
     uint8_t *buf;
     size_t cap, head, tail;
-    uint64_t used_ms, lost;
+    uint64_t lost;
 };
 
 void rpc_queue_clear(struct rpc_queue *q);
-/* Room for one datagram of up to `max` bytes; out->err is set when there is none. Then rpc_queue_commit or nothing. */
-struct bytes_out rpc_queue_begin(struct rpc_queue *q, size_t max);
-void rpc_queue_commit(struct rpc_queue *q, uint64_t mono_ms, const struct addr *to, const struct bytes_out *out);
+/* Takes a copy. False when RPC_QUEUE_MAX is reached, or without memory: then it is lost. */
+bool rpc_queue_push(struct rpc_queue *q, const struct addr *to, const void *data, size_t bytes);
+/* The next one; what it points to is valid until the next call for this queue. */
 bool rpc_queue_next(struct rpc_queue *q, struct kad_datagram *ret);
-void rpc_queue_trim(struct rpc_queue *q, uint64_t mono_ms); /* frees its memory when idle for RPC_TRIM_MS */
-uint64_t rpc_queue_deadline_ms(const struct rpc_queue *q);   /* when that is; NOW_NEVER: it has none */
 
 #endif

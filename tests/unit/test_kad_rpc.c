@@ -191,16 +191,15 @@ static void queue_in_order(void **state)
     (void)state;
     struct rpc_queue q = {.buf = NULL};
     struct kad_datagram d;
+    uint8_t buf[KAD_DATAGRAM_MAX];
     unsigned sent = 0, seen = 0;
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned i = 0; i < 1 + round % 9; i++, sent++) {
             struct addr to = addr_of(sent);
-            struct bytes_out out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX);
+            struct bytes_out out = bytes_out(buf, sizeof buf);
             for (unsigned n = 0; n <= sent % 300; n++)
                 bytes_put_u32(&out, sent);
-            rpc_queue_commit(&q, 1000, &to, &out);
-            out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX); /* begun and not committed: nothing */
-            bytes_put_u32(&out, 0xdead);
+            assert_true(rpc_queue_push(&q, &to, out.buf, out.size));
         }
         for (unsigned i = 0; i < 1 + round % 7 && rpc_queue_next(&q, &d); i++, seen++) {
             struct addr to = addr_of(seen);
@@ -212,19 +211,15 @@ static void queue_in_order(void **state)
     while (rpc_queue_next(&q, &d))
         assert_int_equal(be32(d.data), seen++);
     assert_int_equal(seen, sent);
-    rpc_queue_trim(&q, 1000);
-    assert_non_null(q.buf);
-    rpc_queue_trim(&q, 1000 + RPC_TRIM_MS);
-    assert_null(q.buf);
+    assert_null(q.buf); /* nothing waits: no memory */
     /* It does not grow for ever when nobody drains it. */
     for (unsigned i = 0; i < 10000; i++) {
         struct addr to = addr_of(i);
-        struct bytes_out out = rpc_queue_begin(&q, KAD_DATAGRAM_MAX);
-        if (out.err)
-            continue;
+        struct bytes_out out = bytes_out(buf, sizeof buf);
         for (unsigned n = 0; n < 300; n++)
             bytes_put_u32(&out, i);
-        rpc_queue_commit(&q, 1000, &to, &out);
+        bool kept = rpc_queue_push(&q, &to, out.buf, out.size);
+        assert_int_equal(kept, q.lost == 0);
     }
     assert_true(q.cap <= RPC_QUEUE_MAX);
     assert_true(q.lost > 0);
