@@ -23,13 +23,17 @@ struct bucket_kind {
 #define NS_A_S 1000000000ull
 #define US_A_S 1000000u
 
-static const struct bucket_kind unproven_bytes = {60 * NS_A_S / KAD_GUARD_BURST_BYTES, 60 * US_A_S};
+static const struct bucket_kind unproven_bytes = {60 * NS_A_S / KAD_GUARD_REFILL_BYTES,
+                                                  60 * US_A_S / KAD_GUARD_REFILL_BYTES * KAD_GUARD_BURST_BYTES};
 static const struct bucket_kind proven_bytes = {NS_A_S / KAD_GUARD_PROVEN_BYTES_S, 4 * US_A_S};
 static const struct bucket_kind datagrams = {NS_A_S / KAD_GUARD_DATAGRAMS_S, 2 * US_A_S};
 static const struct bucket_kind stores = {NS_A_S / KAD_GUARD_STORES_S,
                                           KAD_GUARD_STORES_BURST / KAD_GUARD_STORES_S *US_A_S};
 
-enum list_kind { UNPROVEN, PROVEN, LISTS };
+#define CLEAN_DATAGRAMS_US 10000 /* what is owed for fifty datagrams at once: nothing after 10 ms */
+
+/* Whoever is unproven and owes nothing is as good as never seen, and soon forgotten: most of those who ask are. */
+enum list_kind { CLEAN, OWING, PROVEN, LISTS };
 
 /* An address. Its hash alone stands for it: 64 bits under a secret key do not meet by chance. */
 struct known {
@@ -51,6 +55,8 @@ struct kad_guard {
     uint32_t first[LISTS], last[LISTS], count[LISTS];
     bool disarmed;
     uint64_t tight_ms; /* until then new addresses start without their burst */
+    struct addr last_addr; /* of the latest touch: one datagram causes several */
+    uint32_t last_known;   /* NONE when it has moved since */
 };
 
 struct kad_guard *kad_guard_new(const struct rng *rng)
@@ -62,6 +68,7 @@ struct kad_guard *kad_guard_new(const struct rng *rng)
     rng_fill(rng, g->hash_key, sizeof g->hash_key);
     for (int l = 0; l < LISTS; l++)
         g->first[l] = g->last[l] = NONE;
+    g->last_known = NONE;
     return g;
 }
 
@@ -165,6 +172,7 @@ static void forget(struct kad_guard *g, uint32_t i)
 {
     list_out(g, i);
     kad_map_remove(&g->map, (uint32_t)g->known[i].hash, i);
+    g->last_known = NONE;
     uint32_t last = --g->n;
     if (i != last) {
         struct known *k = &g->known[i];
@@ -193,7 +201,7 @@ static void list_make_room(struct kad_guard *g, struct now now, uint32_t list)
     if (g->count[list] < KAD_GUARD_ADDRESSES_MAX)
         return;
     uint32_t i = g->last[list];
-    if (list == UNPROVEN && g->known[i].bytes_us > (now.mono_ms - g->known[i].seen_ms) * 1000)
+    if (list == OWING && g->known[i].bytes_us > (now.mono_ms - g->known[i].seen_ms) * 1000)
         g->tight_ms = now.mono_ms + KAD_GUARD_IDLE_MS;
     forget(g, i);
 }
@@ -210,7 +218,8 @@ static struct known *find(const struct kad_guard *g, uint64_t hash)
 
 static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
 {
-    list_make_room(g, now, UNPROVEN);
+    uint32_t list = now.mono_ms < g->tight_ms ? OWING : CLEAN;
+    list_make_room(g, now, list);
     if (g->n == g->cap) {
         uint32_t cap = g->cap + g->cap / 2 + 4;
         struct known *larger = realloc(g->known, cap * sizeof *larger);
@@ -225,60 +234,77 @@ static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
     g->known[i] = (struct known){
         .hash = hash,
         .seen_ms = now.mono_ms,
-        .bytes_us = now.mono_ms < g->tight_ms ? unproven_bytes.cap_us : 0,
+        .bytes_us = list == OWING ? unproven_bytes.cap_us : 0,
     };
-    list_in(g, i, UNPROVEN);
+    list_in(g, i, list);
     return &g->known[i];
 }
 
-/* Moves an address into the list it belongs to. Its bytes start anew: the two sorts of bucket do not compare.
- * */
+/* Puts an address first in the list it belongs to now. */
 static struct known *move(struct kad_guard *g, struct now now, struct known *k, uint32_t list)
 {
     uint64_t hash = k->hash;
-    if (g->count[list] >= KAD_GUARD_ADDRESSES_MAX) {
+    if (k->list != list && g->count[list] >= KAD_GUARD_ADDRESSES_MAX) {
         list_make_room(g, now, list);
         k = find(g, hash); /* forgetting another may have moved it */
     }
     uint32_t i = (uint32_t)(k - g->known);
+    if (k->list == list && g->first[list] == i)
+        return k;
     list_out(g, i);
     list_in(g, i, list);
-    g->known[i].bytes_us = 0;
-    g->known[i].credit = 0;
-    return &g->known[i];
+    return k;
+}
+
+/* Whether an address is proven has changed. Its bytes start anew: the two sorts of bucket do not compare. */
+static struct known *prove(struct kad_guard *g, struct now now, struct known *k, bool proven)
+{
+    k->bytes_us = 0;
+    k->credit = 0;
+    return move(g, now, k, proven ? PROVEN : CLEAN);
 }
 
 static void fade(uint32_t *what, uint64_t by) { *what = *what > by ? *what - (uint32_t)by : 0; }
 
+/* An unproven address goes where its debts put it. */
+static void settle(struct kad_guard *g, struct now now, struct known *k)
+{
+    bool owes = k->bytes_us > 0 || k->stores_us > 0 || k->datagrams_us > CLEAN_DATAGRAMS_US;
+    if (k->list != PROVEN)
+        move(g, now, k, owes ? OWING : CLEAN);
+}
+
 /* The address, as seen now. NULL only without memory. */
 static struct known *touch(struct kad_guard *g, struct now now, const struct addr *addr)
 {
-    uint64_t hash = addr_hash(g, addr);
-    struct known *k = find(g, hash);
-    if (!k && !(k = add(g, now, hash)))
-        return NULL;
+    struct known *k;
+    if (g->last_known != NONE && addr_equal(addr, &g->last_addr)) {
+        k = &g->known[g->last_known];
+    } else {
+        uint64_t hash = addr_hash(g, addr);
+        k = find(g, hash);
+        if (!k && !(k = add(g, now, hash)))
+            return NULL;
+    }
     uint64_t passed_ms = now.mono_ms - k->seen_ms;
     k->seen_ms = now.mono_ms;
     fade(&k->proven_ms, passed_ms);
     fade(&k->bytes_us, passed_ms * 1000);
     fade(&k->datagrams_us, passed_ms * 1000);
     fade(&k->stores_us, passed_ms * 1000);
-    uint32_t i = (uint32_t)(k - g->known);
-    if (k->list == PROVEN && k->proven_ms == 0)
-        return move(g, now, k, UNPROVEN);
-    if (g->first[k->list] != i) {
-        list_out(g, i);
-        list_in(g, i, k->list);
-    }
+    k = k->list == PROVEN && k->proven_ms == 0 ? prove(g, now, k, false) : move(g, now, k, k->list);
+    g->last_addr = *addr;
+    g->last_known = (uint32_t)(k - g->known);
     return k;
 }
 
 void kad_guard_tick(struct kad_guard *g, struct now now)
 {
+    static const uint32_t idle_ms[LISTS] = {KAD_GUARD_CLEAN_MS, KAD_GUARD_IDLE_MS, KAD_GUARD_IDLE_MS};
     for (uint32_t l = 0; l < LISTS; l++)
         while (g->last[l] != NONE) {
             const struct known *k = &g->known[g->last[l]];
-            if (k->seen_ms + KAD_GUARD_IDLE_MS > now.mono_ms || k->seen_ms + k->proven_ms > now.mono_ms)
+            if (k->seen_ms + idle_ms[l] > now.mono_ms || k->seen_ms + k->proven_ms > now.mono_ms)
                 break;
             forget(g, g->last[l]);
         }
@@ -308,9 +334,10 @@ bool kad_guard_recv(struct kad_guard *g, struct now now, const struct addr *addr
     struct known *k = touch(g, now, addr);
     if (!k || !bucket_take(&datagrams, &k->datagrams_us, 1))
         return false;
-    if (k->list == UNPROVEN)
+    if (k->list != PROVEN)
         k->credit =
             bytes < KAD_GUARD_CREDIT_BYTES - k->credit ? k->credit + (uint32_t)bytes : KAD_GUARD_CREDIT_BYTES;
+    settle(g, now, k);
     return true;
 }
 
@@ -327,6 +354,7 @@ bool kad_guard_send(struct kad_guard *g, struct now now, const struct addr *addr
     if (beyond && !bucket_take(&unproven_bytes, &k->bytes_us, beyond))
         return false;
     k->credit -= (uint32_t)(bytes - beyond);
+    settle(g, now, k);
     return true;
 }
 
@@ -346,8 +374,8 @@ void kad_guard_prove(struct kad_guard *g, struct now now, const struct addr *add
     struct known *k = touch(g, now, addr);
     if (!k)
         return;
-    if (k->list == UNPROVEN)
-        k = move(g, now, k, PROVEN);
+    if (k->list != PROVEN)
+        k = prove(g, now, k, true);
     k->proven_ms = KAD_GUARD_PROVEN_MS;
 }
 
@@ -362,7 +390,10 @@ bool kad_guard_store(struct kad_guard *g, struct now now, const struct addr *add
     if (g->disarmed)
         return true;
     struct known *k = touch(g, now, addr);
-    return k && bucket_take(&stores, &k->stores_us, 1);
+    if (!k || !bucket_take(&stores, &k->stores_us, 1))
+        return false;
+    settle(g, now, k);
+    return true;
 }
 
 void kad_guard_bad_store(struct kad_guard *g, struct now now, const struct addr *addr)
@@ -371,8 +402,10 @@ void kad_guard_bad_store(struct kad_guard *g, struct now now, const struct addr 
         return;
     struct known *k = touch(g, now, addr);
     size_t left = k ? bucket_left(&stores, k->stores_us) : 0;
-    if (left)
+    if (left) {
         bucket_take(&stores, &k->stores_us, left < KAD_GUARD_BAD_STORE ? left : KAD_GUARD_BAD_STORE);
+        settle(g, now, k);
+    }
 }
 
 size_t kad_guard_addresses(const struct kad_guard *g) { return g->n; }
@@ -380,7 +413,7 @@ size_t kad_guard_addresses(const struct kad_guard *g) { return g->n; }
 void kad_guard_check(const struct kad_guard *g)
 {
     kad_map_check(&g->map);
-    assert(g->map.used == g->n && g->n <= g->cap && g->count[UNPROVEN] + g->count[PROVEN] == g->n);
+    assert(g->map.used == g->n && g->n <= g->cap && g->count[CLEAN] + g->count[OWING] + g->count[PROVEN] == g->n);
     for (uint32_t l = 0; l < LISTS; l++) {
         uint32_t n = 0, prev = NONE;
         for (uint32_t i = g->first[l]; i != NONE; prev = i, i = g->known[i].next, n++) {
@@ -388,6 +421,7 @@ void kad_guard_check(const struct kad_guard *g)
                    find(g, g->known[i].hash) == &g->known[i]);
             assert(prev == NONE || g->known[prev].seen_ms >= g->known[i].seen_ms);
             assert(g->known[i].credit <= KAD_GUARD_CREDIT_BYTES);
+            assert(l != CLEAN || (g->known[i].bytes_us == 0 && g->known[i].stores_us == 0));
         }
         assert(n == g->count[l] && g->last[l] == prev && n <= KAD_GUARD_ADDRESSES_MAX);
     }

@@ -2,7 +2,7 @@
  *
  * An address is known by its ip (IPv6 by its /64); in the loopback, private and link-local ranges, where many
  * nodes share one, by ip and port. Until it has proven that it is where it says it is (it answered a query of
- * ours, or returned a live token) it gets replies for 2 KiB, refilled over a minute, and beyond that no more
+ * ours, or returned a live token) it gets 2 KiB in any minute, and beyond that no more
  * bytes than it sent: so nobody gains by sending us queries in another's name. A proven one has a generous
  * bucket, so has what it may ask. The table of addresses starts empty, is bounded (proven and unproven apart,
  * so that made-up addresses cannot push out real ones) and forgets idle addresses; while addresses have to be
@@ -22,7 +22,8 @@
 #define KAD_TOKEN_SIZE 8
 #define KAD_TOKEN_EPOCH_MS 300000 /* a token is good for 5 to 10 minutes */
 #define KAD_GUARD_SECRET_SIZE 16
-#define KAD_GUARD_BURST_BYTES 2048       /* a minute, unproven */
+#define KAD_GUARD_BURST_BYTES 1408       /* at once, unproven: a reply with the largest value ... */
+#define KAD_GUARD_REFILL_BYTES 640       /* ... and a minute: both together are 2 KiB in any minute */
 #define KAD_GUARD_CREDIT_BYTES 65536     /* unproven: bytes received that may still be answered, at most */
 #define KAD_GUARD_PROVEN_BYTES_S 1048576 /* proven: bytes a second, and four times that at once */
 #define KAD_GUARD_DATAGRAMS_S 5000       /* received from one address a second, and twice that at once */
@@ -30,7 +31,8 @@
 #define KAD_GUARD_STORES_BURST 4096
 #define KAD_GUARD_BAD_STORE 64       /* what a put with a bad signature costs */
 #define KAD_GUARD_PROVEN_MS 600000   /* a proof is good for 10 minutes */
-#define KAD_GUARD_IDLE_MS 60000      /* an unproven address is forgotten after */
+#define KAD_GUARD_IDLE_MS 60000      /* an unproven address that was sent more than it sent is forgotten after */
+#define KAD_GUARD_CLEAN_MS 1000      /* one that was not, after */
 #define KAD_GUARD_ADDRESSES_MAX 4096 /* of each sort */
 
 struct kad_guard;
