@@ -81,11 +81,14 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
 }
 
 /* A ping to somebody whom we only know from his queries, or from hearsay: it counts like a reply, for the query may
- * be forged. */
+ * be forged. Whoever asks in many made-up names would have all our transactions wait for nobody: so few at a time. */
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id)
 {
-    if (!rpc_is_asking(&k->rpc, to) && kad_guard_send(k->guard, k->now, to, NODE_PING_BYTES))
-        ping(k, to, id, RPC_OWNER_CHALLENGE);
+    if (k->challenges >= NODE_CHALLENGES_MAX || rpc_is_asking(&k->rpc, to) ||
+        !kad_guard_send(k->guard, k->now, to, NODE_PING_BYTES))
+        return;
+    if (ping(k, to, id, RPC_OWNER_CHALLENGE) == 0)
+        k->challenges++;
 }
 
 /* Cuts whole contacts off until `over` bytes are saved; the longer list first. */
@@ -117,15 +120,21 @@ static bool is_contact(struct kad *k, const struct addr *addr)
     return false;
 }
 
+bool node_is_proven(struct kad *k, const struct addr *addr)
+{
+    if (kad_guard_is_proven(k->guard, k->now, addr))
+        return true;
+    if (!is_contact(k, addr))
+        return false;
+    kad_guard_prove(k->guard, k->now, addr);
+    return true;
+}
+
 size_t node_room(struct kad *k, const struct addr *to)
 {
     size_t room = kad_guard_room(k->guard, k->now, to);
 
-    if (room < k->datagram_max && !kad_guard_is_proven(k->guard, k->now, to) && is_contact(k, to)) {
-        kad_guard_prove(k->guard, k->now, to);
-        room = kad_guard_room(k->guard, k->now, to);
-    }
-    return room;
+    return room < k->datagram_max && node_is_proven(k, to) ? kad_guard_room(k->guard, k->now, to) : room;
 }
 
 void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
@@ -327,6 +336,9 @@ static void node_failed(struct kad *k, const struct rpc_tx *tx)
 static void tell_owner(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m)
 {
     switch (tx->owner) {
+    case RPC_OWNER_CHALLENGE:
+        k->challenges--;
+        break;
     case RPC_OWNER_REQUEST:
         if (m)
             request_answered(k, tx, m);

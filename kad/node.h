@@ -5,7 +5,7 @@
  *     serve.c    answers the queries of others
  *     join.c     gets in touch: join addresses, remembered contacts, being alone, our own address
  *     upkeep.c   stays in touch: liveness, refresh, replication, hand-over to newcomers
- *     request.c  a request from its start to its final event: lookups, find, ping
+ *     request*.c a request from its start to its final event: lookups, find, ping
  *     walk.c     get, put, repair and replication of items
  *     setwalk.c  reading and writing signed sets, shard by shard
  *     event.c    what rises to the caller
@@ -37,6 +37,7 @@
 #define NODE_VOTES_NEEDED 3
 #define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
 #define NODE_GREET_PER_S 4          /* ... and a second */
+#define NODE_CHALLENGES_MAX 64      /* pings in flight to addresses that are to prove themselves */
 #define NODE_PING_BYTES 90          /* of a ping, at most */
 #define NODE_NEWCOMERS_MAX 16       /* new contacts whose share of our records is yet to be handed over */
 #define REQUEST_MAX 1024            /* accepted and not yet answered */
@@ -119,6 +120,7 @@ struct kad {
     uint8_t alone_tries;
     uint8_t n_newcomers;
     uint8_t fill_bucket[2];    /* the next far bucket to be filled after the first lookup */
+    uint16_t challenges;       /* in flight */
     uint16_t greet_credit;     /* in thousandths of a ping */
     uint8_t looks;             /* how often we have looked around us since the first lookup */
     uint64_t greet_ms;
@@ -150,6 +152,8 @@ int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q);
 void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q);
 /* How large a reply may go there now. */
 size_t node_room(struct kad *k, const struct addr *to);
+/* Has this address proven that it is where it says it is: to the guard, or as a contact that answers? */
+bool node_is_proven(struct kad *k, const struct addr *addr);
 /* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. */
 void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r);
 bool node_network_ok(const struct kad *k, const struct krpc_msg *m);

@@ -8,7 +8,6 @@
 #define SERVE_PEERS_MAX 50     /* compact peers in one reply to get_peers */
 #define SERVE_ENVELOPE 220     /* bytes of an sget reply beside nodes and entries, at most */
 #define SERVE_NEAR_MAX (KAD_K * 6) /* contacts looked through for those beyond a crowd */
-#define SERVE_SPLIT_BYTES 9    /* 5:spliti1e */
 
 /* What the parts of a reply are written into until the reply is encoded. */
 struct serve_parts {
@@ -155,7 +154,7 @@ static int serve_get(struct kad *k, const struct addr *from, const struct krpc_m
         r->seq = item->seq;
         /* Who asks with the very version that we hold is another holder in its hour: it sees to the rest of them,
          * and we need not in ours (paper, section 2.5). */
-        if (q->has_seq && q->seq == item->seq && kad_guard_is_proven(k->guard, k->now, from))
+        if (q->has_seq && q->seq == item->seq && node_is_proven(k, from))
             kad_store_seen(k->store, k->now, KAD_RECORD_ITEM, q->target, NULL);
         if (q->has_seq && item->seq <= q->seq)
             return 0; /* BEP 44: the asker has this version already */
