@@ -1,5 +1,5 @@
 /* One iterative lookup: the nodes closest to a target that are known so far, and which to ask next. It sends
- * nothing itself; kad/request.c asks the nodes it names and tells it what became of that.
+ * nothing itself; kad/request_run.c asks the nodes it names and tells it what became of that.
  *
  * - Nodes are kept in order of distance, the LOOKUP_MAX closest of those heard of.
  * - It has ended when the k closest nodes that did not fail have answered.
