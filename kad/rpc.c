@@ -6,7 +6,7 @@
 
 #include "kad/table.h"
 
-#define TX_FIRST 8 /* slots allocated at first; then twice as many each time */
+#define TX_FIRST 4 /* slots allocated at first; then twice as many each time */
 
 /* A free slot has method 0; a used one always has a method. */
 

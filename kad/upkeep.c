@@ -92,10 +92,12 @@ static unsigned ask_contacts(struct kad *k, bool failing, uint32_t age_s, unsign
         const struct table *t = &k->net[net].table;
         unsigned first = t->n ? rng_below(&k->rng, t->n) : 0;
         for (unsigned i = 0; i < t->n && asked < max; i++) {
-            const struct table_contact *c = &t->contacts[(first + i) % t->n];
-            struct addr addr = table_addr(t, c);
+            const struct table_contact *c = &t->contacts[first + i < t->n ? first + i : first + i - t->n];
             bool due = failing ? c->fails > 0 : c->fails == 0 && table_age_s(c, k->now.mono_ms) >= age_s;
-            if (due && !rpc_is_asking(&k->rpc, &addr) && node_ping(k, &addr, c->id) == 0)
+            if (!due)
+                continue;
+            struct addr addr = table_addr(t, c);
+            if (!rpc_is_asking(&k->rpc, &addr) && node_ping(k, &addr, c->id) == 0)
                 asked++;
         }
     }

@@ -193,7 +193,7 @@ static void test_made_up_addresses_gain_nothing(void **state)
     assert_true(out <= 2 * KAD_GUARD_BURST_BYTES);                /* not once a round */
     assert_true(kad_guard_is_proven(w->g, w->now, &friend_addr)); /* who proved itself was not pushed out */
     kad_guard_check(w->g);
-    pass(w, 3 * MINUTE);
+    pass(w, KAD_GUARD_IDLE_MS + 10000);
     kad_guard_tick(w->g, w->now);
     assert_int_equal(kad_guard_addresses(w->g), 1);
     assert_int_equal(kad_guard_room(w->g, w->now, &victim), KAD_GUARD_BURST_BYTES); /* peace again */
@@ -261,7 +261,7 @@ static void test_idle_costs_nothing(void **state)
     }
     assert_int_equal(kad_guard_addresses(w->g), 3000);
     kad_guard_check(w->g);
-    pass(w, 2 * MINUTE);
+    pass(w, KAD_GUARD_IDLE_MS + 10000);
     kad_guard_tick(w->g, w->now);
     assert_int_equal(kad_guard_addresses(w->g), 1000);
     kad_guard_check(w->g);
