@@ -313,8 +313,10 @@ static unsigned give_up(const struct table *t, unsigned b)
 /* The network has grown, and buckets that were part of the smallest subtree of k nodes no longer are. */
 static void shrink_beyond(struct table *t, unsigned b)
 {
-    for (unsigned i = 0; i < b; i++)
-        while (t->count[i] > bucket_room(t, i))
+    unsigned beyond = t->n - bucket_start(t, b);
+
+    for (unsigned i = b; i-- > 0; beyond += t->count[i])
+        while (t->count[i] > (beyond < t->k ? t->k * TABLE_NEAR : t->k))
             remove_at(t, i, give_up(t, i));
 }
 
