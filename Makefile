@@ -54,7 +54,7 @@ FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRC))
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCH_BIN := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(BENCH_SRC))
 
-.PHONY: all demo test check unit unit-build sim sim-build bench bench-build fuzz fuzz-build layers install clean programs deps
+.PHONY: all demo test check unit unit-build sim sim-build hostile-build bench bench-build fuzz fuzz-build layers install clean programs deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -99,6 +99,11 @@ SIM_OBJ := $(OUT)/tests/sim.o $(OUT)/tests/sim_net.o $(OUT)/tests/sim_check.o
 $(OUT)/tests/sim: $(SIM_OBJ) $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(SIM_OBJ) $(LIBS_OURS) $(LIBS)
 
+# The peer with bad intent that the end-to-end tests set on running nodes.
+HOSTILE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/hostile/*.c))
+$(OUT)/tests/hostile/hostile: $(HOSTILE_OBJ) $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(HOSTILE_OBJ) $(LIBS_OURS) $(LIBS)
+
 # The network at scale: kad/ objects alone.
 SCALE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
@@ -128,6 +133,7 @@ demo:
 	$(Q)tests/demo.sh $(BUILD)
 
 sim-build: $(OUT)/tests/sim $(OUT)/tests/scale
+hostile-build: $(OUT)/tests/hostile/hostile
 NODES   ?= $(if $(HOURS),1000,10)
 SEED    ?= 1
 MINUTES ?= 10

@@ -33,7 +33,7 @@ run "layers" tests/layers.sh
 first=
 for cc in $compilers; do
     run "build with $cc, warnings are errors, sanitizers on" \
-        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build
+        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build hostile-build
     run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
     run "simulator, $cc" "$build/$cc-sanitize/tests/sim" --seeds
     run "network at scale, $cc" "$build/$cc-sanitize/tests/scale" --seeds
