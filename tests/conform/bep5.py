@@ -382,7 +382,7 @@ def a_token_that_another_address_was_given_is_203(c):
     announced(a, info_hash, token, port=6881)
 
 
-@case("protocol-records, Write tokens", both=True)
+@case("protocol, Write tokens", both=True)
 def on_loopback_another_port_is_another_address(c):
     a, b = c.peer(), c.peer()
     token = a.token(method="get_peers")
@@ -424,7 +424,7 @@ def a_token_is_good_for_five_minutes_and_not_for_ten(c):
     p.ask("put", {"token": token, "v": "the clock went back"})
 
 
-@case("protocol-records, Write tokens")
+@case("protocol, Write tokens")
 def a_token_from_before_a_restart_is_good(c):
     node = c.fresh()
     p = c.peer(node)
@@ -436,7 +436,7 @@ def a_token_from_before_a_restart_is_good(c):
     p.ask("put", {"token": token, "v": "y"})
 
 
-@case("protocol-records, Write tokens")
+@case("protocol, Write tokens")
 def a_token_of_one_node_is_nothing_to_another(c):
     p = c.peer(c.node)
     q = c.peer(c.plain)
@@ -467,7 +467,7 @@ def a_large_swarm_is_answered_in_one_datagram(c):
     equal(len(seen), 128, "who asks again hears of the others")
 
 
-@case("protocol-records, Limits")
+@case("protocol, Limits")
 def a_peer_lives_half_an_hour_from_its_last_announcement(c):
     node = c.fresh(clock=True)
     p, info_hash = c.peer(node), os.urandom(20)

@@ -160,12 +160,12 @@ def noise_does_no_harm(c):
             settle(p)
 
 
-# ---- the vectors of docs/protocol-kad.md
+# ---- the vectors of docs/protocol.md
 
 
 def vectors():
     """`name = hex`, indented; the hex may go on in the lines below."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "protocol-kad.md")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "protocol.md")
     found, name = {}, None
     with open(path) as f:
         for line in f:
@@ -180,7 +180,7 @@ def vectors():
     return {name: bytes.fromhex(text) for name, text in found.items()}
 
 
-@case("protocol-kad, Methods: vectors")
+@case("protocol, Methods: vectors")
 def the_pages_vectors_are_understood(c):
     """Its queries as they stand: with a token that is not ours what writes is refused, everything else answered."""
     page, p = vectors(), c.peer()

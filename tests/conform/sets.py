@@ -1,4 +1,4 @@
-"""Signed sets: docs/protocol-records.md, "Signed sets"."""
+"""Signed sets: docs/protocol.md, "Signed sets"."""
 import os
 import random
 import time
@@ -7,7 +7,7 @@ from harness import check, equal
 from krpc import Key, Raw, encode, sha1, verified
 from suite import case
 
-SECTION = "protocol-records, Signed sets"
+SECTION = "protocol, Signed sets"
 
 
 def entry_signed(root, seq, v):
@@ -114,7 +114,7 @@ def a_lower_seq_of_an_entry_is_302(c):
     equal(sget(p, root)["e"][0][1], 5)
 
 
-@case("protocol-records, Newer")
+@case("protocol, Newer")
 def of_two_entries_at_one_seq_the_larger_hash_stays(c):
     low, high = sorted((value(x=1), value(x=2)), key=sha1)
     for first, second, code in ((low, high, None), (high, low, 302)):
@@ -202,7 +202,7 @@ def pages_are_in_order_of_slot_and_leave_nobody_out(c):
     equal(sget(p, root, after=b"\xff" * 20, upto=bytes(20))["e"], [])
 
 
-@case("protocol-kad, Methods: sget")
+@case("protocol, Methods: sget")
 def an_upto_of_zero_gives_no_entries_and_the_rest(c):
     """So a writer looks for holders."""
     p, root = c.peer(), os.urandom(20)
@@ -259,7 +259,7 @@ def a_holder_believes_age_and_not_since(c):
     check(since <= 5, "it begins anew behind a tombstone:", since)
 
 
-@case("protocol-records, Life")
+@case("protocol, Life")
 def an_entry_lives_until_its_exp(c):
     node = c.fresh(clock=True)
     p, root, key = c.peer(node), os.urandom(20), Key()

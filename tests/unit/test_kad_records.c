@@ -1,4 +1,4 @@
-/* The vectors of docs/protocol-records.md, made again from their keys and values; and its table of limits. */
+/* The vectors of docs/protocol.md about items and signed sets, made again from their keys and values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,11 +8,8 @@
 
 #include <cmocka.h>
 
-#include "kad/guard.h"
 #include "kad/store.h"
 #include "tests/unit/vectors.h"
-
-#define PAGE "docs/protocol-records.md"
 
 static struct identity *ana(void)
 {
@@ -100,76 +97,12 @@ static void test_the_page_verifies(void **state)
     assert_int_equal(kad_entry_verify(&entry, root), 0);
 }
 
-static bool page_has_row(const char *name, long long value)
-{
-    char line[512], row[128];
-    FILE *f = fopen(PAGE, "r");
-    bool found = false;
-    assert_non_null(f);
-    snprintf(row, sizeof row, "| %s | %lld |", name, value);
-    while (fgets(line, sizeof line, f))
-        found = found || strncmp(line, row, strlen(row)) == 0;
-    fclose(f);
-    if (!found)
-        printf("%s lacks the row: %s\n", PAGE, row);
-    return found;
-}
-
-static void test_limits_are_the_code_s(void **state)
-{
-    (void)state;
-#define ROW(name)                                                                                            \
-    {                                                                                                        \
-#name, name                                                                                          \
-    }
-    static const struct {
-        const char *name;
-        long long value;
-    } rows[] = {
-        ROW(KAD_VALUE_MAX),
-        ROW(KAD_OWN_VALUE_MAX),
-        ROW(KAD_SALT_MAX),
-        ROW(KAD_SET_VALUE_MAX),
-        ROW(KAD_SHARD_ENTRIES_MAX),
-        ROW(KAD_SHARD_MERGE_MAX),
-        ROW(KAD_SHARD_DEPTH_MAX),
-        ROW(KAD_SET_PAGE_MAX),
-        ROW(KAD_LIFE_MAX_S),
-        ROW(KAD_LIFE_CONNECTIONS_S),
-        ROW(KAD_LIFE_SLACK_S),
-        ROW(KAD_LIFE_PLAIN_S),
-        ROW(KAD_LIFE_PEER_S),
-        ROW(KAD_REPLICATE_S),
-        ROW(KAD_ITEMS_DEFAULT),
-        ROW(KAD_ENTRIES_DEFAULT),
-        ROW(KAD_PEERS_DEFAULT),
-        ROW(KAD_PEERS_PER_HASH_MAX),
-        ROW(KAD_KEY_ITEMS_MAX),
-        ROW(KAD_KEY_ENTRIES_MAX),
-        ROW(KAD_TOKEN_SIZE),
-        ROW(KAD_TOKEN_EPOCH_MS),
-        ROW(KAD_GUARD_BURST_BYTES),
-        ROW(KAD_GUARD_CREDIT_BYTES),
-        ROW(KAD_GUARD_PROVEN_BYTES_S),
-        ROW(KAD_GUARD_PROVEN_MS),
-        ROW(KAD_GUARD_DATAGRAMS_S),
-        ROW(KAD_GUARD_STORES_S),
-        ROW(KAD_GUARD_STORES_BURST),
-        ROW(KAD_GUARD_BAD_STORE),
-        ROW(KAD_GUARD_ADDRESSES_MAX),
-        ROW(KAD_VERIFIED_MAX),
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_true(page_has_row(rows[i].name, rows[i].value));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_items),
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_the_page_verifies),
-        cmocka_unit_test(test_limits_are_the_code_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Posts: the header's bytes and bounds, signatures over every bit, bodies, what is shown, when it expires;
- * and the vectors of docs/protocol-timeline.md. */
+ * and the vectors of docs/protocol.md. */
 #include "timeline/post.h"
 #include "core/err.h"
 #include "core/now.h"

@@ -23,7 +23,7 @@ static struct addr local(void)
 
 static void begin(void) { out = bytes_out(buf, sizeof buf); }
 
-/* Every value as docs/protocol-people.md has it, byte for byte. */
+/* Every value as docs/protocol.md has it, byte for byte. */
 static void test_vectors(void **state)
 {
     (void)state;
