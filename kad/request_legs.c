@@ -50,11 +50,16 @@ int request_offer(struct kad *k, struct request *r, unsigned leg, const uint8_t 
 /* Spreads what the table knows over `paths` new legs of one family. */
 static void seed_legs(struct kad *k, struct request *r, unsigned net, unsigned paths, uint8_t wanted, uint8_t alpha)
 {
-    const struct table_contact *found[SEEDS_MAX];
+    const struct table_contact *found[LOOKUP_MAX];
     const struct table *t = &k->net[net].table;
     unsigned first = r->n_legs;
-    size_t max = paths * 2u * k->k, n = table_closest(t, r->target, found, max < SEEDS_MAX ? max : SEEDS_MAX, UINT8_MAX);
+    size_t max = paths * 2u * k->k < SEEDS_MAX ? paths * 2u * k->k : SEEDS_MAX;
+    size_t n = table_closest(t, r->target, found, max, UINT8_MAX);
+    double dense = k->without & KAD_WITHOUT_DENSITY ? 0 : LOOKUP_DENSE * node_net_estimate(k, &k->net[net]);
 
+    /* Whoever crowds around the target must not be all that we begin with. */
+    if (n > 0 && n == max && id_distance(r->target, found[n - 1]->id) * dense < (double)n)
+        n = table_closest(t, r->target, found, LOOKUP_MAX, UINT8_MAX);
     for (unsigned i = 0; i < paths && i < n; i++)
         if (!request_add_leg(k, r, t->family, wanted, alpha))
             break;

@@ -287,6 +287,15 @@ void setwalk_value(struct kad *k, struct request *r, struct request_node at, con
     w->any = true;
 }
 
+bool setwalk_is_doubtful(const struct setwalk *w)
+{
+    unsigned split = 0;
+
+    for (unsigned i = 0; i < w->n_holders; i++)
+        split += w->holders[i].split;
+    return split * 2 < w->n_holders;
+}
+
 bool setwalk_is_split(const struct setwalk *w)
 {
     unsigned split = 0, holding = 0;
@@ -295,7 +304,10 @@ bool setwalk_is_split(const struct setwalk *w)
         split += w->holders[i].split;
         holding += w->holders[i].held > 0 || w->holders[i].split;
     }
-    /* Holders learn of a split one after another, so few are enough; but one alone could lie. */
+    /* Holders learn of a split one after another, so few are enough; but one alone could lie, and few that do so level
+     * after level would send a reader through every shard there could be. */
+    if (w->doubted && setwalk_is_doubtful(w))
+        return false;
     return w->shard.depth < KAD_SHARD_DEPTH_MAX && split > 0 && (split >= 2 || holding == 1);
 }
 
@@ -501,8 +513,12 @@ static void add_children(struct kad *k, struct setwalk *w)
 {
     unsigned first = w->fresh ? rng_below(&k->rng, 16) : 0;
 
-    for (unsigned i = 16; i-- > 0 && w->n_todo < SETWALK_TODO_MAX;)
+    bool doubtful = setwalk_is_doubtful(w);
+
+    for (unsigned i = 16; i-- > 0 && w->n_todo < SETWALK_TODO_MAX;) {
+        w->todo_doubted[w->n_todo] = doubtful;
         kad_shard_child(&w->todo[w->n_todo++], &w->shard, (first + i) % 16);
+    }
 }
 
 static void shard_read(struct kad *k, struct request *r)
@@ -519,6 +535,7 @@ static void shard_read(struct kad *k, struct request *r)
         deliver(k, r, false); /* a leaf: nothing deeper can change it; what is above stays until its own leaves */
     if (w->n_todo && w->shards < SETWALK_SHARDS_MAX && !is_full(w)) {
         struct kad_shard_id next = w->todo[--w->n_todo];
+        w->doubted = w->todo_doubted[w->n_todo];
         setwalk_look(k, r, &next);
         return;
     }

@@ -49,6 +49,7 @@ struct setwalk_range { /* a walk over (after, upto] at one holder */
 struct setwalk {
     uint8_t root[KAD_ID_SIZE];
     struct kad_shard_id shard;    /* being looked at now */
+    bool doubted;                 /* most holders of the shard above did not call that one split */
 
     /* found in it */
     struct setwalk_holder holders[LOOKUP_MAX];
@@ -62,6 +63,7 @@ struct setwalk {
     bool fresh, any;              /* any: somebody answered, or we hold some */
     uint32_t max, delivered, shards;
     struct kad_shard_id todo[SETWALK_TODO_MAX];
+    bool todo_doubted[SETWALK_TODO_MAX];
     uint8_t n_todo;
     uint32_t most_holders;
 
@@ -93,6 +95,8 @@ const struct setwalk_found *setwalk_find(const struct setwalk *w, const uint8_t 
 uint32_t setwalk_since(const struct setwalk_found *f); /* median */
 /* Do the holders of the shard say that it is split? */
 bool setwalk_is_split(const struct setwalk *w);
+/* Only few of them do: then its children must be better attested. */
+bool setwalk_is_doubtful(const struct setwalk *w);
 /* Starts walking all that the first pages left out; true when something is under way. */
 bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_digest);
 void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const struct krpc_msg *m);
