@@ -6,6 +6,7 @@
 #   make check      the tests of one compiler only, without installing (for daily work)
 #   make unit       the unit tests alone        make unit T=bencode   one of them
 #   make sim        the simulator: NODES=.. SEED=.. MINUTES=.. whole nodes; with HOURS=.. the network alone, at scale
+#   make attacks    hostile peers: each attack with its number, defended and not
 #   make bench      the table of budgets, each beside its floor
 #   make fuzz       libFuzzer over every decoder, briefly: FUZZ_SECONDS=..
 #   make layers     dependencies run one way: core <- kad <- timeline <- cli
@@ -54,7 +55,7 @@ FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRC))
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCH_BIN := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(BENCH_SRC))
 
-.PHONY: all demo test check unit unit-build sim sim-build hostile-build bench bench-build fuzz fuzz-build layers install clean programs deps
+.PHONY: all demo test check unit unit-build sim sim-build hostile-build attacks attacks-build bench bench-build fuzz fuzz-build layers install clean programs deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -104,6 +105,11 @@ HOSTILE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/hostile/*.c))
 $(OUT)/tests/hostile/hostile: $(HOSTILE_OBJ) $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(HOSTILE_OBJ) $(LIBS_OURS) $(LIBS)
 
+# Hostile peers against unmodified kad/ objects; the timing wheel is the large simulator's.
+ATTACKS_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/attacks*.c)) $(OUT)/tests/scale_wheel.o
+$(OUT)/tests/attacks: $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core) $(LIBS)
+
 # The network at scale: kad/ objects alone.
 SCALE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
@@ -134,6 +140,7 @@ demo:
 
 sim-build: $(OUT)/tests/sim $(OUT)/tests/scale
 hostile-build: $(OUT)/tests/hostile/hostile
+attacks-build: $(OUT)/tests/attacks
 NODES   ?= $(if $(HOURS),1000,10)
 SEED    ?= 1
 MINUTES ?= 10
@@ -141,6 +148,10 @@ sim:
 	$(Q)$(MAKE) --no-print-directory PROFILE=release sim-build
 	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/$(if $(HOURS),scale,sim) --nodes $(NODES) --seed $(SEED) \
 	    $(if $(HOURS),--hours $(HOURS) $(if $(KEYS),--keys $(KEYS)),--minutes $(MINUTES))
+
+attacks:
+	$(Q)$(MAKE) --no-print-directory PROFILE=release attacks-build
+	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/attacks
 
 fuzz-build: $(FUZZ_BIN)
 FUZZ_SECONDS ?= 10

@@ -33,10 +33,11 @@ run "layers" tests/layers.sh
 first=
 for cc in $compilers; do
     run "build with $cc, warnings are errors, sanitizers on" \
-        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build hostile-build
+        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build hostile-build attacks-build
     run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
     run "simulator, $cc" "$build/$cc-sanitize/tests/sim" --seeds
     run "network at scale, $cc" "$build/$cc-sanitize/tests/scale" --seeds
+    run "hostile peers, $cc" "$build/$cc-sanitize/tests/attacks" --seeds
     [ -n "$first" ] || first=$cc
 done
 run "fuzzers over their seeds" make --no-print-directory fuzz BUILD="$build" FUZZ_SECONDS=1

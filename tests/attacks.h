@@ -1,0 +1,35 @@
+/* The attacks: each a function that fights one trial, with the defences or without those it is about, and says in one
+ * number how it went. tests/attacks.c has the table of them.
+ */
+#ifndef TESTS_ATTACKS_H
+#define TESTS_ATTACKS_H
+#include "tests/attacks_arena.h"
+
+struct trial {
+    bool quick;          /* smaller, for `make test` */
+    uint64_t seed;
+    uint8_t without;     /* enum kad_without: 0 when defended */
+    unsigned variant;    /* of the attack */
+};
+
+struct verdict {
+    double value;        /* what the table shows */
+    char note[160];      /* what else was measured */
+};
+
+/* attacks_route.c */
+void attack_poison(const struct trial *t, struct verdict *ret);   /* contacts of three subnets, in the worst table */
+void attack_eclipse(const struct trial *t, struct verdict *ret);  /* % of newcomers that find what honest nodes hold */
+void attack_sybil(const struct trial *t, struct verdict *ret);    /* % of gets; variant 0: before the put, 1: after */
+void attack_liars(const struct trial *t, struct verdict *ret);    /* % of gets; variant: enum hostile_names */
+/* attacks_records.c */
+void attack_rollback(const struct trial *t, struct verdict *ret); /* % of gets; variant 0: hostile, 1: stale holders */
+void attack_flood(const struct trial *t, struct verdict *ret);    /* % of honest records; variant: how many subnets */
+void attack_set(const struct trial *t, struct verdict *ret);      /* % of honest entries; variant 0: flood, 1: "split" */
+/* attacks_load.c */
+void attack_spoof(const struct trial *t, struct verdict *ret);    /* bytes out beyond those in, of the worst minute */
+void attack_junk(const struct trial *t, struct verdict *ret);     /* honest p99 with junk over that without */
+
+double attack_percent(uint32_t good, uint32_t all);
+
+#endif
