@@ -58,24 +58,32 @@ static void range_of(const struct order *o, const uint8_t self[ID_SIZE], unsigne
         ++*ret_end;
 }
 
-static void fill_bucket(struct scale_net *net, const struct order *o, uint32_t slot, unsigned b, struct scale_rand *r)
+/* As many of a bucket as its table would hold: k, or everybody as long as there are fewer than k beyond it. */
+static void fill_bucket(struct scale_net *net, const struct order *o, uint32_t slot, unsigned b, uint32_t first, uint32_t end,
+                        uint32_t beyond, struct scale_rand *r)
 {
-    struct table *t = &net->nodes[slot].kad->net[0].table;
-    uint32_t first, end, tries = 0, number = scale_net_number(net, slot);
-
-    range_of(o, t->self, b, &first, &end);
-    bool all = end - first <= (uint32_t)t->k * TABLE_NEAR;
-    while (all ? first < end : tries++ < 4u * t->k * TABLE_NEAR) {
+    struct kad *kad = net->nodes[slot].kad;
+    struct table *t = &kad->net[0].table;
+    uint32_t number = scale_net_number(net, slot), room = beyond < t->k ? t->k * TABLE_NEAR : t->k;
+    bool all = end - first <= room;
+    for (uint32_t tries = 0; all ? first < end : t->count[b] < room && tries < 4 * room; tries++) {
         uint32_t other = o->slots[all ? first++ : first + scale_below(r, end - first)];
         struct addr addr = scale_net_addr(net, other);
-        if (!table_has_room(t, net->ids.id[other], &addr)) {
-            if (!all && t->count[b] >= t->k)
-                return;
-            continue;
-        }
         uint32_t rtt_ms = 2 * scale_net_latency_ms(net, number, scale_net_number(net, other));
         table_heard(t, net->wheel.now_ms - scale_below(r, LIVENESS_MS), net->ids.id[other], &addr, rtt_ms);
-        rpc_measured(&net->nodes[slot].kad->rpc, rtt_ms);
+        rpc_measured(&kad->rpc, rtt_ms);
+    }
+}
+
+/* Bucket after bucket, until nobody is left beyond. */
+static void fill_table(struct scale_net *net, const struct order *o, uint32_t slot, struct scale_rand *r)
+{
+    uint32_t first, end, left = o->n - 1;
+
+    for (unsigned b = 0; b < TABLE_BUCKETS && left > 0; b++) {
+        range_of(o, net->ids.id[slot], b, &first, &end);
+        left -= end - first;
+        fill_bucket(net, o, slot, b, first, end, left, r);
     }
 }
 
@@ -116,9 +124,7 @@ void scale_fill(struct scale_net *net)
     }
     qsort_r(o.slots, o.n, sizeof *o.slots, compare_slots, net);
     for (uint32_t i = 0; i < o.n; i++) {
-        /* Those nearest first, as the relaxed rule wants it. */
-        for (unsigned b = TABLE_BUCKETS; b-- > 0;)
-            fill_bucket(net, &o, i, b, &r);
+        fill_table(net, &o, i, &r);
         settle(net, i, &r);
         scale_net_turn(net, i);
     }

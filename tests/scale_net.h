@@ -21,7 +21,7 @@
 #include "tests/scale_rand.h"
 #include "tests/scale_wheel.h"
 
-#define SCALE_START_MS 1000000u                  /* of the clock that never steps */
+#define SCALE_START_MS 10000000u                 /* of the clock that never steps: some hours after its start */
 #define SCALE_WALL_MS UINT64_C(1750000000000)    /* the wall clock then */
 #define SCALE_RTT_MS 90                          /* the median round trip of a pair */
 #define SCALE_NONE UINT32_MAX
