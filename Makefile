@@ -9,7 +9,7 @@
 #   make attacks    hostile peers: each attack with its number, defended and not
 #   make bench      the table of budgets, each beside its floor
 #   make fuzz       libFuzzer over every decoder, briefly: FUZZ_SECONDS=..
-#   make layers     dependencies run one way: core <- kad <- timeline <- cli
+#   make layers     dependencies run one way: core <- kad <- timeline <- cli; the map in README.md is true
 #   make install    PREFIX=/usr/local DESTDIR=
 #
 # Variables: CC=gcc|clang, PROFILE=release|sanitize|debug|fuzz, V=1 to see commands.
@@ -22,7 +22,7 @@ BUILD   ?= build
 OUT     := $(BUILD)/$(notdir $(CC))-$(PROFILE)
 Q       := $(if $(V),,@)
 
-PKGS    := libczmq libzmq libsodium jansson sqlite3 ncursesw inih libutf8proc libbsd libmd
+PKGS    := libzmq libsodium jansson sqlite3 ncursesw inih libutf8proc libbsd libmd
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
            -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla
 CFLAGS_release  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
@@ -122,6 +122,7 @@ unit:
 
 layers:
 	$(Q)tests/layers.sh
+	$(Q)tests/map.sh
 
 deps:
 	$(Q)etc/install-deps.sh --test
@@ -166,10 +167,11 @@ bench:
 	$(Q)tests/bench/run.sh $(BUILD)/$(notdir $(CC))-release
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/camellia
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/doc/camellia share/man/man1 lib/systemd/user)
 	install -m 755 $(OUT)/camellia $(OUT)/camelliad $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 README.md LICENSE etc/config.ini docs/protocol.md docs/architecture.md \
-	    $(DESTDIR)$(PREFIX)/share/doc/camellia/
+	install -m 644 etc/camellia.1 etc/camelliad.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 etc/camelliad.service $(DESTDIR)$(PREFIX)/lib/systemd/user/
+	install -m 644 README.md LICENSE etc/config.ini docs/*.md $(DESTDIR)$(PREFIX)/share/doc/camellia/
 
 clean:
 	rm -rf $(BUILD)

@@ -9,7 +9,7 @@
 # chrony, for its chronyd: Debian lets it take the place of another time service on this machine.
 set -eu
 
-build="gcc make libc6-dev pkg-config libczmq-dev libzmq3-dev libsodium-dev libjansson-dev libsqlite3-dev
+build="gcc make libc6-dev pkg-config libzmq3-dev libsodium-dev libjansson-dev libsqlite3-dev
        libncurses-dev libinih-dev libutf8proc-dev libbsd-dev libmd-dev"
 test="clang libclang-rt-dev libcmocka-dev chrony libfaketime python3 python3-libtorrent aria2
       nftables iproute2 tmux"
@@ -29,7 +29,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     cat >&2 <<'END'
 install-deps.sh knows only Debian's packages. Camellia needs, with their headers:
   a C11 compiler (gcc or clang), GNU make, pkg-config,
-  czmq 4, libzmq 4.3, libsodium, jansson, SQLite 3, ncurses (wide), inih, utf8proc, libbsd, libmd;
+  libzmq 4.3, libsodium, jansson, SQLite 3, ncurses (wide), inih, utf8proc, libbsd, libmd;
   for its tests also clang with compiler-rt, cmocka, chrony, libfaketime, python3, libtorrent
   for it, aria2, nftables, iproute2, tmux.
 END
