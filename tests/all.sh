@@ -30,6 +30,7 @@ run() {
 }
 
 run "layers" tests/layers.sh
+run "map" tests/map.sh
 first=
 for cc in $compilers; do
     run "build with $cc, warnings are errors, sanitizers on" \
