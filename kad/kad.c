@@ -398,6 +398,15 @@ static uint32_t latency_at(const struct kad *k, double share)
     return 0;
 }
 
+_Static_assert(KAD_QUERY_KINDS == KRPC_METHODS, "each kind of query is counted");
+
+const char *kad_query_name(unsigned kind)
+{
+    if (kind >= KRPC_METHODS)
+        return NULL;
+    return kind == KRPC_NONE ? "unknown" : krpc_method_name((enum krpc_method)kind);
+}
+
 void kad_stats(const struct kad *k, struct kad_stats *ret_stats)
 {
     struct kad_store_stats held;
@@ -408,6 +417,8 @@ void kad_stats(const struct kad *k, struct kad_stats *ret_stats)
     s->contacts = (uint32_t)(table_good(&k->net[0].table) + table_good(&k->net[1].table));
     s->contacts_v6 = (uint32_t)table_good(&k->net[1].table);
     s->cached = k->net[0].table.n_cache + k->net[1].table.n_cache;
+    for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+        s->buckets += (k->net[0].table.count[b] > 0) + (k->net[1].table.count[b] > 0);
     s->items = held.items;
     s->entries = held.entries;
     s->peers = held.peers;

@@ -182,15 +182,19 @@ int kad_set_get(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], 
 
 /* ---- looking in --------------------------------------------------------------------------------------- */
 
+#define KAD_QUERY_KINDS 9 /* of queries: kad_query_name says which */
+
 struct kad_stats {
     uint32_t contacts, contacts_v6, cached; /* live in the table, and replacement candidates */
+    uint32_t buckets;                       /* with a contact in them */
     uint32_t items, entries, peers;         /* held for the network */
     uint64_t store_bytes;
     uint32_t lookups_running;
     uint64_t lookups_done, lookups_failed;  /* failed: no value where one was asked / no contact */
     uint32_t lookup_p50_ms, lookup_p99_ms;
     uint64_t in_datagrams, out_datagrams, in_bytes, out_bytes;
-    uint64_t in_queries, in_replies, in_errors;
+    uint64_t in_queries, in_replies, in_errors, out_replies, out_errors;
+    uint64_t in_kind[KAD_QUERY_KINDS], out_kind[KAD_QUERY_KINDS]; /* queries; kad_query_name names them */
     uint64_t drop_malformed, drop_unexpected, drop_budget, drop_version; /* why datagrams were dropped */
     uint64_t refused_signature, refused_stale, refused_token, refused_full, refused_form; /* why puts were refused */
     uint32_t timeouts;
@@ -199,6 +203,7 @@ struct kad_stats {
 const uint8_t *kad_node_id(const struct kad *k);
 struct addr kad_self_addr(const struct kad *k);      /* as others see us; family 0 while unknown */
 void kad_stats(const struct kad *k, struct kad_stats *ret_stats);
+const char *kad_query_name(unsigned kind); /* "ping", ... as on the wire; "unknown" for 0; NULL past the end */
 /* The i-th contact of the table in some order; false past the end. */
 bool kad_contact_at(const struct kad *k, struct now now, size_t i, struct kad_contact *ret_contact);
 void kad_check(const struct kad *k); /* asserts every invariant of table, lookups, transactions, store */

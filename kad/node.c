@@ -29,6 +29,7 @@ static int send_query(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
     krpc_encode(&out, q);
     if (out.err || !rpc_queue_push(&k->out, &tx->to, out.buf, out.size))
         return CAM_EFULL;
+    k->stats.out_kind[q->method]++;
     k->stats.out_datagrams++;
     k->stats.out_bytes += out.size;
     return 0;
@@ -159,6 +160,10 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
         k->stats.drop_budget++;
     } else if (rpc_queue_push(&k->out, to, out.buf, out.size)) {
+        if (r->kind == KRPC_ERROR)
+            k->stats.out_errors++;
+        else
+            k->stats.out_replies++;
         k->stats.out_datagrams++;
         k->stats.out_bytes += out.size;
     }
@@ -377,6 +382,7 @@ int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8
     }
     if (m.kind == KRPC_QUERY) {
         k->stats.in_queries++;
+        k->stats.in_kind[m.method]++;
         serve_query(k, from, &m);
         return 0;
     }
