@@ -42,7 +42,7 @@ struct api_request *api_request_begin(struct api *api, uint64_t client, int64_t 
 
 void api_request_end(struct api *api, struct api_request *r)
 {
-    api_dht_put_free(r);
+    api_dht_free(r);
     r->kind = API_FREE;
     r->next_free = api->free_request;
     api->free_request = (uint32_t)(r - api->requests);
@@ -229,6 +229,7 @@ void api_check(const struct api *api)
         const struct api_request *r = &api->requests[i];
         if (r->kind != API_FREE) running++;
         assert(r->kind == API_DHT_PUT || !r->item);
+        assert(r->kind == API_DHT_FIND || !r->trace);
         assert(r->kind == API_FREE || !r->live || r->lease_ms >= api->lease_ms);
     }
     for (uint32_t i = api->free_request; i < API_REQUESTS_MAX; i = api->requests[i].next_free) unused++;

@@ -1,4 +1,5 @@
 /* `dht ping|find|get|put` and `peers`: the Kademlia network by hand. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,65 @@ void api_dht_ping(struct api *api, struct now now, struct api_request *r, const 
     if (err) api_done(api, r, err, NULL);
 }
 
+/* ---- a lookup, hop by hop --------------------------------------------------------------------------- */
+
+#define TRACE_SEEN_MAX 2048 /* ids told apart; of a longer lookup the later ones count as new each time */
+
+struct api_trace {
+    uint8_t target[KAD_ID_SIZE];
+    int hops;
+    int closest_bits; /* the distance of the closest so far; at first our own */
+    size_t n_seen;
+    uint8_t seen[TRACE_SEEN_MAX][KAD_ID_SIZE];
+};
+
+/* The distance in bits: 0 to oneself, 160 to whoever differs in the first bit. One less is half as far. */
+static int distance_bits(const uint8_t a[KAD_ID_SIZE], const uint8_t b[KAD_ID_SIZE])
+{
+    for (int i = 0; i < KAD_ID_SIZE; i++)
+        for (int bit = 7; bit >= 0; bit--)
+            if ((a[i] ^ b[i]) >> bit & 1) return 8 * (KAD_ID_SIZE - 1 - i) + bit + 1;
+    return 0;
+}
+
+static bool trace_is_new(struct api_trace *trace, const uint8_t id[KAD_ID_SIZE])
+{
+    for (size_t i = 0; i < trace->n_seen; i++)
+        if (memcmp(trace->seen[i], id, KAD_ID_SIZE) == 0) return false;
+    if (trace->n_seen < TRACE_SEEN_MAX) memcpy(trace->seen[trace->n_seen++], id, KAD_ID_SIZE);
+    return true;
+}
+
+/* It begins with what this node knows already: itself and its table. NULL: no memory. */
+static struct api_trace *trace_new(const struct api *api, struct now now, const uint8_t target[KAD_ID_SIZE])
+{
+    struct api_trace *trace = calloc(1, sizeof *trace);
+    struct kad_contact contact;
+
+    if (!trace) return NULL;
+    memcpy(trace->target, target, KAD_ID_SIZE);
+    trace->closest_bits = distance_bits(target, kad_node_id(api->kad));
+    trace_is_new(trace, kad_node_id(api->kad));
+    for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++) trace_is_new(trace, contact.id);
+    return trace;
+}
+
+static json_t *hop_json(struct api_trace *trace, const struct kad_contact *contacts, size_t n)
+{
+    int bits = distance_bits(trace->target, contacts[0].id), learned = 0;
+    int closer = trace->closest_bits > bits ? trace->closest_bits - bits : 0;
+
+    trace_is_new(trace, contacts[0].id);
+    for (size_t i = 1; i < n; i++) learned += trace_is_new(trace, contacts[i].id);
+    trace->closest_bits -= closer;
+    json_t *row = api_contact_json(&contacts[0], false);
+    json_object_set_new(row, "hop", json_integer(++trace->hops));
+    json_object_set_new(row, "distance_bits", json_integer(bits));
+    json_object_set_new(row, "closer_bits", json_integer(closer));
+    json_object_set_new(row, "learned", json_integer(learned));
+    return row;
+}
+
 void api_dht_find(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
     uint8_t target[KAD_ID_SIZE];
@@ -59,8 +119,13 @@ void api_dht_find(struct api *api, struct now now, struct api_request *r, const 
         api_done(api, r, err, "an id is 40 hex digits");
         return;
     }
+    bool trace = json_is_true(json_object_get(args, "trace"));
     r->kind = API_DHT_FIND;
-    err = kad_find(api->kad, now, target, json_is_true(json_object_get(args, "trace")), dht_tag(api, r));
+    if (trace && !(r->trace = trace_new(api, now, target))) {
+        api_done(api, r, CAM_ESYS, NULL);
+        return;
+    }
+    err = kad_find(api->kad, now, target, trace, dht_tag(api, r));
     if (err) api_done(api, r, err, NULL);
 }
 
@@ -92,10 +157,12 @@ void api_dht_get(struct api *api, struct now now, struct api_request *r, const j
     if (err) api_done(api, r, err, NULL);
 }
 
-void api_dht_put_free(struct api_request *r)
+void api_dht_free(struct api_request *r)
 {
     free(r->item); /* its salt and value lie behind it */
+    free(r->trace);
     r->item = NULL;
+    r->trace = NULL;
 }
 
 /* Signs with the user's key, as it is at this moment, and sends it off. */
@@ -158,7 +225,15 @@ void api_peers(struct api *api, struct now now, struct api_request *r)
     struct kad_contact contact;
     for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++)
         api_row(api, r, api_contact_json(&contact, true));
-    api_done(api, r, 0, "");
+    struct kad_stats k;
+    char words[256];
+    kad_stats(api->kad, &k);
+    snprintf(words, sizeof words,
+             "%" PRIu32 " live, %" PRIu32 " cached, in %" PRIu32 " %s; holds %" PRIu32 " items, %" PRIu32
+             " entries, %" PRIu32 " peers for others; %" PRIu64 " lookups (more: camellia status)",
+             k.contacts, k.cached, k.buckets, k.buckets == 1 ? "bucket" : "buckets", k.items, k.entries, k.peers,
+             k.lookups_done);
+    api_done(api, r, 0, words);
 }
 
 /* ---- answers ---------------------------------------------------------------------------------------- */
@@ -198,14 +273,18 @@ static void dht_ping_event(struct api *api, struct api_request *r, const struct 
 static void dht_find_event(struct api *api, struct api_request *r, const struct kad_event *e)
 {
     if (e->kind == KAD_EVENT_HOP) {
-        if (!e->n_contacts) return;
-        json_t *row = api_contact_json(&e->contacts[0], false);
-        json_object_set_new(row, "hop", json_true());
-        json_object_set_new(row, "learned", json_integer((json_int_t)e->n_contacts - 1));
-        api_row(api, r, row);
+        if (e->n_contacts && r->trace) api_row(api, r, hop_json(r->trace, e->contacts, e->n_contacts));
         return;
     }
-    for (size_t i = 0; i < e->n_contacts; i++) api_row(api, r, api_contact_json(&e->contacts[i], false));
+    for (size_t i = 0; i < e->n_contacts; i++) {
+        json_t *row = api_contact_json(&e->contacts[i], false);
+        if (r->trace) {
+            int bits = distance_bits(r->trace->target, e->contacts[i].id);
+            json_object_set_new(row, "rank", json_integer((json_int_t)i + 1));
+            json_object_set_new(row, "distance_bits", json_integer(bits));
+        }
+        api_row(api, r, row);
+    }
     if (e->last)
         api_done(api, r, e->status,
                  e->status == CAM_ENET ? "no peer to ask: camellia node --join HOST:PORT" : NULL);

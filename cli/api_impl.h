@@ -20,6 +20,7 @@ struct api_request {
     struct kad_item *item; /* DHT_PUT of a mutable item, for a try with a higher seq; owned, with its bytes */
     int tries;
     struct addr addr;     /* DHT_PING */
+    struct api_trace *trace; /* DHT_FIND, hop by hop; owned */
 };
 
 struct api_out {
@@ -73,7 +74,7 @@ void api_dht_find(struct api *api, struct now now, struct api_request *r, const 
 void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args);
 void api_dht_put(struct api *api, struct now now, struct api_request *r, const json_t *args);
 void api_peers(struct api *api, struct now now, struct api_request *r);
-void api_dht_put_free(struct api_request *r);
+void api_dht_free(struct api_request *r); /* what a request of these holds */
 void api_dht_event(struct api *api, struct now now, struct api_request *r, const struct kad_event *event);
 
 /* api_request.c: arguments. 0 also when missing (with the default); CAM_EUSAGE: another type, out of range.

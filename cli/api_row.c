@@ -134,6 +134,7 @@ static void row_post(const struct timeline_row *from, json_t *row)
     put(row, "text", api_text_json(from->text));
     put(row, "kind", json_post_kind(from->post_kind));
     put(row, "via", from->has_via ? json_user_id(from->via) : json_null());
+    if (from->has_via && *from->via_name) put(row, "via_user", json_name(from->via_name));
     put(row, "unread", json_boolean(from->unread));
     if (from->key_changed) put(row, "key_changed", json_true());
 }
@@ -174,6 +175,45 @@ static json_t *clock_json(const struct api *api, struct now now)
     return clock;
 }
 
+/* How often each kind of message went in one direction. */
+static json_t *traffic_json(const uint64_t kinds[KAD_QUERY_KINDS], uint64_t replies, uint64_t errors)
+{
+    json_t *traffic = json_object();
+    for (unsigned i = 1; i < KAD_QUERY_KINDS; i++) put(traffic, kad_query_name(i), json_u64(kinds[i]));
+    put(traffic, kad_query_name(0), json_u64(kinds[0]));
+    put(traffic, "replies", json_u64(replies));
+    put(traffic, "errors", json_u64(errors));
+    return traffic;
+}
+
+/* Of the lookups that looked for something, how many found it; null before the first. */
+static json_t *success_json(const struct kad_stats *k)
+{
+    uint64_t failed = k->lookups_failed < k->lookups_done ? k->lookups_failed : k->lookups_done;
+    return k->lookups_done ? json_real((double)(k->lookups_done - failed) / (double)k->lookups_done) : json_null();
+}
+
+static void put_dht_details(json_t *dht, const struct kad_stats *k)
+{
+    put(dht, "table",
+        json_pack("{s:I, s:I, s:I, s:I}", "live", (json_int_t)k->contacts, "live_v6", (json_int_t)k->contacts_v6,
+                  "cached", (json_int_t)k->cached, "buckets", (json_int_t)k->buckets));
+    put(dht, "lookup",
+        json_pack("{s:I, s:o, s:o, s:o, s:I, s:I}", "running", (json_int_t)k->lookups_running, "done",
+                  json_u64(k->lookups_done), "failed", json_u64(k->lookups_failed), "success", success_json(k),
+                  "p50_ms", (json_int_t)k->lookup_p50_ms, "p99_ms", (json_int_t)k->lookup_p99_ms));
+    put(dht, "in", traffic_json(k->in_kind, k->in_replies, k->in_errors));
+    put(dht, "out", traffic_json(k->out_kind, k->out_replies, k->out_errors));
+    put(dht, "drops",
+        json_pack("{s:o, s:o, s:o, s:o}", "malformed", json_u64(k->drop_malformed), "unexpected",
+                  json_u64(k->drop_unexpected), "budget", json_u64(k->drop_budget), "network",
+                  json_u64(k->drop_version)));
+    put(dht, "refusals",
+        json_pack("{s:o, s:o, s:o, s:o, s:o}", "signature", json_u64(k->refused_signature), "stale",
+                  json_u64(k->refused_stale), "token", json_u64(k->refused_token), "full",
+                  json_u64(k->refused_full), "form", json_u64(k->refused_form)));
+}
+
 static json_t *dht_json(const struct kad_stats *k)
 {
     json_t *dht = json_object();
@@ -190,6 +230,7 @@ static json_t *dht_json(const struct kad_stats *k)
     put(dht, "dropped", json_u64(k->drop_malformed + k->drop_unexpected + k->drop_budget + k->drop_version));
     put(dht, "refused",
         json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full + k->refused_form));
+    put_dht_details(dht, k);
     return dht;
 }
 
@@ -266,6 +307,7 @@ json_t *api_hello_json(const struct api *api)
     put(row, "version", json_string(CAMELLIA_VERSION));
     put(row, "pid", json_integer(api->config.pid));
     put(row, "locked", json_boolean(timeline_identity(api->timeline) == NULL));
+    put(row, "stays", json_boolean(api->config.stays));
     return row;
 }
 

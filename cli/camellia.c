@@ -38,6 +38,7 @@ int main(int argc, char *argv[])
     int err = command_parse(argc - 1, (const char *const *)argv + 1, &args, why);
     view_init(&cli.view, args.json ? VIEW_JSON : args.plain ? VIEW_PLAIN : VIEW_PEOPLE, stdout, stderr);
     cli.view.quiet = args.quiet;
+    cli.view.verbose = args.verbose;
     bool on_terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
     cli.may_prompt = on_terminal && !args.json;
     cli_interrupt_mode(false);

@@ -55,8 +55,10 @@ const struct command commands[] = {
       .empty = "everything was received", .run = run_outbox, .kind = VIEW_OUTBOX },
     { .name = "dht ping", .args = "HOST:PORT", .help = "is a node there?", .run = run_dht_ping, .min_args = 1,
       .max_args = 1, .kind = VIEW_DHT_PING, .lone_answer = true },
-    { .name = "dht find", .args = "ID", .help = "the nodes closest to an id (40 hex digits)",
-      .run = run_dht_find, .min_args = 1, .max_args = 1, .kind = VIEW_DHT_FIND },
+    { .name = "dht find", .args = "ID [--trace]", .help = "the nodes closest to an id (40 hex digits)",
+      .more = "--trace shows the way there: each answer in its turn, how many bits closer to ID its sender is\n"
+              "than all before it (this node itself comes first), and how many new nodes it named.",
+      .run = run_dht_find, .min_args = 1, .max_args = 1, .options = OPT_TRACE, .kind = VIEW_DHT_FIND },
     { .name = "dht get", .args = "TARGET", .help = "the value stored at a target", .run = run_dht_get,
       .min_args = 1, .max_args = 1, .kind = VIEW_DHT_GET, .lone_answer = true },
     { .name = "dht put", .args = "VALUE [--salt S]", .help = "store a value; with --salt under your key",

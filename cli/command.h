@@ -29,7 +29,7 @@ struct cli_args { /* what was typed; strings are borrowed from argv */
     int join_count;
     int passphrase_fd;             /* -1: none */
     bool json, plain, quiet, verbose, help, version;
-    bool unread, follow, private_follow, wait;
+    bool unread, follow, private_follow, wait, trace;
     uint32_t n;                    /* 0: the default */
     uint32_t wait_s;
     const char *arg[CLI_ARGS_MAX];
@@ -66,6 +66,7 @@ enum cli_option {
     OPT_WAIT = 1u << 8,
     OPT_PRIVATE = 1u << 9,
     OPT_SALT = 1u << 10,
+    OPT_TRACE = 1u << 11,
 };
 
 extern const struct command commands[]; /* ends with a row whose name is NULL */
@@ -95,6 +96,8 @@ int cli_node_error(struct cli *cli, int err);
 int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_started);
 /* Ends the node that was started for nothing. */
 void cli_node_stop(struct cli *cli);
+/* Does the node here go on after `logout`, since somebody started it by hand? False too when none answers. */
+bool cli_node_stays(struct cli *cli);
 /* Waits until no node runs here. 0 or an exit status. */
 int cli_node_gone(struct cli *cli);
 

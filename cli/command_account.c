@@ -206,8 +206,12 @@ out:
 
 int run_logout(struct cli *cli, const struct cli_args *args)
 {
+    bool stays = cli_node_stays(cli); /* asked first: afterwards one that ends may be half gone */
     int status = cli_call(cli, args, json_pack("{s:s}", "do", "logout"), CLI_ANSWER_MS);
-    if (!status) status = cli_node_gone(cli);
+    if (!status && stays)
+        view_note(&cli->view, "the key is forgotten; the node goes on, as `camellia node` started it");
+    else if (!status)
+        status = cli_node_gone(cli);
     if (!status) view_note(&cli->view, "logged out");
     return status;
 }

@@ -28,6 +28,7 @@ static int call_with(struct cli *cli, const struct cli_args *args, const char *v
     json_t *value = json_string(text);
     if (!value) return view_error(&cli->view, CAM_EINVAL, "the argument is not valid UTF-8");
     json_t *request = json_pack("{s:s, s:o}", "do", verb, key, value);
+    if (args->trace) json_object_set_new(request, "trace", json_true());
     if (args->salt) json_object_set_new(request, "salt", json_string(args->salt));
     return cli_call(cli, args, request, CLI_ANSWER_MS);
 }

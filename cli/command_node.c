@@ -10,8 +10,8 @@
 
 #define NODE_PROGRAM "camelliad"
 #define NODE_START_MS 30000 /* a large store may have to be recovered first */
-#define NODE_ENDING_MS 1500 /* after this one asks whether it means to end */
 #define NODE_END_MS 15000
+#define NODE_ENDING_MS 1500 /* another that is about to end gets before it is in the way */
 #define ARGV_MAX (16 + 2 * CONF_JOIN_MAX)
 
 struct node_argv {
@@ -75,23 +75,21 @@ void cli_node_stop(struct cli *cli)
     if (home_node(&cli->home, &pid) == 0 && pid) io_proc_wait_gone(pid, NODE_END_MS);
 }
 
-/* One that was started with `camellia node` forgets the key and goes on: it still answers. */
-static bool node_stays(struct cli *cli)
+bool cli_node_stays(struct cli *cli)
 {
     struct io_api_reply end;
-    if (cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, NULL)) return false;
+    json_t *row = NULL;
+    if (cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, &row)) return false;
+    bool stays = view_bool(row, "stays");
     io_api_reply_clear(&end);
-    return true;
+    json_decref(row);
+    return stays;
 }
 
 int cli_node_gone(struct cli *cli)
 {
     pid_t pid;
-    if (home_node(&cli->home, &pid) != 0 || !pid || io_proc_wait_gone(pid, NODE_ENDING_MS) == 0) return 0;
-    if (node_stays(cli)) {
-        view_note(&cli->view, "the key is forgotten; the node goes on, as `camellia node` started it");
-        return 0;
-    }
+    if (home_node(&cli->home, &pid) != 0 || !pid) return 0;
     if (io_proc_wait_gone(pid, NODE_END_MS) == 0) return 0;
     return view_error(&cli->view, CAM_ETIMEOUT, "the key is forgotten, but the node has not ended yet");
 }

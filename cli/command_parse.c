@@ -31,6 +31,7 @@ enum flag_id {
     FLAG_WAIT,
     FLAG_PRIVATE,
     FLAG_SALT,
+    FLAG_TRACE,
 };
 
 static const struct flag {
@@ -59,6 +60,7 @@ static const struct flag {
     { "--wait", FLAG_WAIT, MAYBE_VALUE, OPT_WAIT },
     { "--private", FLAG_PRIVATE, NO_VALUE, OPT_PRIVATE },
     { "--salt", FLAG_SALT, VALUE, OPT_SALT },
+    { "--trace", FLAG_TRACE, NO_VALUE, OPT_TRACE },
 };
 
 const struct command *command_find(const char *name)
@@ -119,6 +121,7 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
     case FLAG_PASSPHRASE_FILE: args->passphrase_file = value; break;
     case FLAG_BEFORE: args->before = value; break;
     case FLAG_SALT: args->salt = value; break;
+    case FLAG_TRACE: args->trace = true; break;
     case FLAG_LISTEN:
         if (addr_parse(value, &addr)) /* port 0 is fine here: any free one */
             return fail(why, "--listen @: give a numeric address and a port, like 0.0.0.0:8000", value, "");

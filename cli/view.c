@@ -270,6 +270,61 @@ static void put_duration(FILE *f, int64_t s)
     else fprintf(f, "%" PRId64 "s", s);
 }
 
+static void put_bytes(FILE *f, int64_t n)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+    double v = (double)n;
+    size_t unit = 0;
+    for (; v >= 1000 && unit + 1 < sizeof units / sizeof *units; unit++) v /= 1000;
+    fprintf(f, unit ? "%.1f %s" : "%.0f %s", v, units[unit]);
+}
+
+/* "ping 3, get 5": the counters of an object that are not zero, all of them when verbose. */
+static void put_counters(struct view *v, const char *label, const json_t *counters, int64_t bytes)
+{
+    const char *key, *comma = "";
+    json_t *value;
+    bool any = false;
+    json_object_foreach((json_t *)(uintptr_t)counters, key, value) any = any || json_integer_value(value);
+    if (!any && !v->verbose) return;
+    fprintf(v->out, "%-9s", label);
+    if (bytes >= 0) {
+        put_bytes(v->out, bytes);
+        comma = ": ";
+    }
+    json_object_foreach((json_t *)(uintptr_t)counters, key, value) {
+        if (!json_integer_value(value) && !v->verbose) continue;
+        fprintf(v->out, "%s%s %" JSON_INTEGER_FORMAT, comma, key, json_integer_value(value));
+        comma = ", ";
+    }
+    fputc('\n', v->out);
+}
+
+/* The Kademlia network as this node sees it. */
+static void view_dht(struct view *v, const json_t *dht)
+{
+    const json_t *table = json_object_get(dht, "table"), *lookup = json_object_get(dht, "lookup");
+    if (!table) return; /* an older node */
+    int64_t buckets = view_int(table, "buckets");
+    fprintf(v->out, "table    %" PRId64 " live, %" PRId64 " cached, in %" PRId64 " %s\n", view_int(table, "live"),
+            view_int(table, "cached"), buckets, plural(buckets, "bucket", "buckets"));
+    fprintf(v->out, "holds    %" PRId64 " items, %" PRId64 " entries, %" PRId64 " peers for others, ",
+            view_int(dht, "items"), view_int(dht, "entries"), view_int(dht, "peers"));
+    put_bytes(v->out, view_int(dht, "store_bytes"));
+    fprintf(v->out, "\nlookups  %" PRId64 " done, %" PRId64 " running", view_int(lookup, "done"),
+            view_int(lookup, "running"));
+    if (json_is_real(json_object_get(lookup, "success")))
+        fprintf(v->out, ", %.1f %% found, half within %" PRId64 " ms, 99 %% within %" PRId64 " ms",
+                100 * json_real_value(json_object_get(lookup, "success")), view_int(lookup, "p50_ms"),
+                view_int(lookup, "p99_ms"));
+    fputc('\n', v->out);
+    put_counters(v, "in", json_object_get(dht, "in"), view_int(dht, "in_bytes"));
+    put_counters(v, "out", json_object_get(dht, "out"), view_int(dht, "out_bytes"));
+    put_counters(v, "dropped", json_object_get(dht, "drops"), -1);
+    put_counters(v, "denied", json_object_get(dht, "refusals"), -1);
+    if (v->verbose) fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
+}
+
 static void view_status(struct view *v, const json_t *row)
 {
     const json_t *clock = json_object_get(row, "clock");
@@ -294,6 +349,7 @@ static void view_status(struct view *v, const json_t *row)
     if (view_int(row, "refused"))
         fprintf(v->out, "refused  %" PRId64 " messages (forged, stale or strangers')\n",
                 view_int(row, "refused"));
+    view_dht(v, json_object_get(row, "dht"));
 }
 
 static void view_peer(struct view *v, const json_t *row)
@@ -302,6 +358,25 @@ static void view_peer(struct view *v, const json_t *row)
     if (json_object_get(row, "rtt_ms")) fprintf(v->out, "  %" PRId64 " ms", view_int(row, "rtt_ms"));
     if (json_object_get(row, "age_s")) fprintf(v->out, "  heard %" PRId64 " s ago", view_int(row, "age_s"));
     fputc('\n', v->out);
+}
+
+/* A row of a traced find is a hop on the way, or has its rank among the closest; of another, neither. */
+static void view_found(struct view *v, const json_t *row)
+{
+    int64_t hop = view_int(row, "hop"), rank = view_int(row, "rank"), closer = view_int(row, "closer_bits"),
+            learned = view_int(row, "learned"), near = 160 - view_int(row, "distance_bits");
+    if (!hop) {
+        if (rank == 1) fputs("closest:\n", v->out);
+        if (rank) fprintf(v->out, "%3" PRId64 "  ", rank);
+        view_peer(v, row);
+        return;
+    }
+    if (hop == 1) fputs("hop  node      address                  answer   ID's first bits   new nodes\n", v->out);
+    fprintf(v->out, "%3" PRId64 "  %.8s  %-21s  %5" PRId64 " ms   %3" PRId64 " same", hop, view_str(row, "node_id"),
+            view_str(row, "address"), view_int(row, "rtt_ms"), near);
+    if (closer) fprintf(v->out, ", +%-4" PRId64, closer);
+    else fputs("       ", v->out);
+    fprintf(v->out, "   %" PRId64 "\n", learned);
 }
 
 static void view_outbox(struct view *v, const json_t *row)
@@ -334,7 +409,7 @@ static const renderer renderers[VIEW_KINDS] = {
     [VIEW_ACCOUNT] = view_account,   [VIEW_POSTED] = view_posted,     [VIEW_POST] = view_post,
     [VIEW_FOLLOW] = view_follow,     [VIEW_USER] = view_user,         [VIEW_PROFILE] = view_profile,
     [VIEW_SUGGEST] = view_suggest,   [VIEW_STATUS] = view_status,     [VIEW_PEER] = view_peer,
-    [VIEW_OUTBOX] = view_outbox,     [VIEW_DHT_PING] = view_peer,     [VIEW_DHT_FIND] = view_peer,
+    [VIEW_OUTBOX] = view_outbox,     [VIEW_DHT_PING] = view_peer,     [VIEW_DHT_FIND] = view_found,
     [VIEW_DHT_GET] = view_dht_get,   [VIEW_DHT_PUT] = view_dht_put,
 };
 

@@ -50,6 +50,7 @@ struct view {
     FILE *out, *err;   /* borrowed */
     enum view_mode mode;
     bool colour;
+    bool verbose;      /* details that few want: counters that are zero */
     bool quiet;        /* no words on err but errors */
     bool lone_answer;  /* the command gives one row: in JSON "pending" is merged into it, so scripts read one
                           object */

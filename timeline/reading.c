@@ -52,12 +52,19 @@ struct page {
     size_t n;
 };
 
+static void set_via(struct timeline *t, struct timeline_row *row, const uint8_t pk[KEY_SIZE])
+{
+    memcpy(row->via, pk, KEY_SIZE);
+    people_name(t, pk, row->via_name);
+}
+
 static int page_row(void *ctx, const struct store_post *post)
 {
     struct page *page = ctx;
     struct post_header h;
     struct timeline_row row = { .unread = post->unread, .has_via = post->has_via };
-    memcpy(row.via, post->via, KEY_SIZE);
+    if (post->has_via)
+        set_via(page->t, &row, post->via);
     if (post_header_decode(post->header, &h) || !fill_row(page->t, &h, post->body, &row))
         return 0;
     answer_row(page->t, page->client, &row);
@@ -147,7 +154,7 @@ void reading_new_post(struct timeline *t, const struct feed *feed, const struct 
         return;
     struct timeline_row row = { .unread = !account_is(t, item->h.author), .has_via = via != NULL };
     if (via)
-        memcpy(row.via, via, KEY_SIZE);
+        set_via(t, &row, via);
     if (!fill_row(t, &item->h, item->body, &row))
         return;
     for (size_t i = 0; i < READING_LIVE_MAX; i++)

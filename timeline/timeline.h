@@ -98,6 +98,7 @@ struct timeline_row {
     uint8_t post_kind;              /* POST: 0 post, 1 reply, ... as on the wire */
     bool has_via, unread, key_changed; /* POST: via another follower; another key uses a pinned name */
     uint8_t via[KEY_SIZE];
+    char via_name[NAME_SIZE];       /* POST: of whom it came through; "" while not known */
     bool following, pending;        /* FOLLOW */
     uint32_t followers, following_count, received, waiting; /* POSTED OUTBOX PROFILE */
     uint64_t posts, complete_to, gaps; /* PROFILE, GAP */

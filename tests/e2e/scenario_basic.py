@@ -82,6 +82,20 @@ def dht_of_five(w):
     equal(len(node_ids), 5, "node ids")
     found = homes[4].ok("dht", "find", homes[1].status["node_id"])
     check(homes[1].status["node_id"] in [r["node_id"] for r in found], "the node itself is found:", found)
+    rows = homes[4].ok("dht", "find", homes[1].status["node_id"], "--trace")
+    hops, closest = [r for r in rows if "hop" in r], [r for r in rows if "hop" not in r]
+    equal([r["hop"] for r in hops], list(range(1, len(hops) + 1)), "hops in order")
+    check(hops and rows[:len(hops)] == hops, "hops come first:", rows)
+    for r in hops:
+        equal({"node_id", "address", "rtt_ms", "learned"} - set(r), set(), "a hop has")
+        equal(r["distance_bits"], (int(r["node_id"], 16) ^ int(homes[1].status["node_id"], 16)).bit_length(), "distance")
+        check(r["node_id"] in node_ids, "a hop is one of us:", r)
+    check(any(r["distance_bits"] == 0 for r in hops), "it came to the node itself:", hops)
+    equal([r["rank"] for r in closest], list(range(1, len(closest) + 1)), "ranks")
+    equal(closest[0]["node_id"], homes[1].status["node_id"], "the closest to a node's id is it")
+    seen = homes[4].status["dht"]
+    check(seen["in"]["replies"] and seen["out"]["find_node"] and seen["lookup"]["done"], "counted:", seen)
+    check(seen["table"]["live"] >= 4, "table:", seen)
     put = homes[2].ok("dht", "put", "kept by all")[0]
     check(put["holders"] >= 3, "holders:", put)
     for h in homes:

@@ -436,9 +436,22 @@ static void test_rows(void **state)
     assert_string_equal(str(row, "text"), "line\n\x1b[31m \xe2\x80\xae \xef\xbf\xbd end"); /* raw but valid */
     assert_string_equal(str(row, "kind"), "reply");
     assert_true(json_is_null(json_object_get(row, "via")));
+    assert_null(json_object_get(row, "via_user"));
+    expect_done(f, 1, 5, 0, NULL);
+    r.has_via = true;
+    memset(r.via, 7, KEY_SIZE);
+    row = row_of(f, &r);
+    assert_int_equal(strlen(str(row, "via")), 52);
+    assert_null(json_object_get(row, "via_user")); /* not known by name */
+    expect_done(f, 1, 5, 0, NULL);
+    snprintf(r.via_name, sizeof r.via_name, "carol");
+    row = row_of(f, &r);
+    assert_string_equal(str(row, "via_user"), "carol");
     assert_null(json_object_get(row, "key_changed"));
     expect_done(f, 1, 5, 0, NULL);
     r.has_via = r.key_changed = r.unread = true;
+    memset(r.via, 0, KEY_SIZE);
+    r.via_name[0] = '\0';
     r.post_kind = 9;
     row = row_of(f, &r);
     assert_int_equal(strlen(str(row, "via") ? str(row, "via") : ""), 0); /* an all-zero key is nobody */
@@ -611,6 +624,56 @@ static void test_stop_and_logout(void **state)
 
 /* ---- the network by hand ------------------------------------------------------------------------------ */
 
+/* Counted another way than the node does: bits of the first hex digit that differs, and 4 for each after it. */
+static int bits_between(const char *a, const char *b)
+{
+    for (int i = 0; i < 40; i++) {
+        char one[2] = { a[i] }, two[2] = { b[i] };
+        unsigned long differ = strtoul(one, NULL, 16) ^ strtoul(two, NULL, 16);
+        if (differ) return 4 * (39 - i) + (differ >= 8 ? 4 : differ >= 4 ? 3 : differ >= 2 ? 2 : 1);
+    }
+    return 0;
+}
+
+/* What the status tells of the network is what kad counted, each under its name. */
+static void test_dht_in_status(void **state)
+{
+    struct fixture *f = *state;
+    struct timeline_row r = { .kind = TL_ROW_STATUS };
+    ask(f, "{\"tag\":1,\"do\":\"dht_ping\",\"address\":\"127.0.0.1:5002\"}");
+    pump(f, 200);
+    expect_row(f, 1);
+    expect_done(f, 1, 1, 0, NULL);
+    const uint8_t junk[] = "no bencode";
+    struct addr from;
+    assert_int_equal(addr_parse("127.0.0.1:5003", &from), 0);
+    assert_int_not_equal(kad_recv(f->kad, f->now, &from, junk, sizeof junk), 0);
+
+    struct kad_stats k;
+    kad_stats(f->kad, &k);
+    const json_t *dht = json_object_get(row_of(f, &r), "dht"), *table = json_object_get(dht, "table");
+    expect_keys(dht, "items entries peers store_bytes lookups dropped refused table lookup in out drops refusals");
+    expect_keys(json_object_get(dht, "lookup"), "running done failed success p50_ms p99_ms");
+    expect_keys(json_object_get(dht, "refusals"), "signature stale token full form");
+    static const char *const ways[] = { "in", "out" };
+    for (int way = 0; way < 2; way++) {
+        const json_t *kinds = json_object_get(dht, ways[way]);
+        expect_keys(kinds, "ping find_node get_peers announce_peer get put sget sput unknown replies errors");
+        json_int_t queries = 0;
+        for (unsigned i = 0; i < KAD_QUERY_KINDS; i++) queries += num(kinds, kad_query_name(i));
+        json_int_t all = queries + num(kinds, "replies") + num(kinds, "errors");
+        if (way) assert_int_equal(all, k.out_datagrams);
+        else assert_int_equal(queries, k.in_queries);
+    }
+    assert_true(num(json_object_get(dht, "out"), "ping") >= 1);
+    assert_true(num(json_object_get(dht, "in"), "replies") >= 1);
+    assert_int_equal(num(table, "live"), k.contacts);
+    assert_true(num(table, "buckets") >= 1);
+    assert_int_equal(num(json_object_get(dht, "drops"), "malformed"), 1);
+    assert_int_equal(num(json_object_get(dht, "drops"), "unexpected"), 0);
+    assert_int_equal(num(dht, "dropped"), 1);
+}
+
 static void test_dht(void **state)
 {
     struct fixture *f = *state;
@@ -638,12 +701,25 @@ static void test_dht(void **state)
     ask(f,
         "{\"tag\":4,\"do\":\"dht_find\",\"id\":\"0123456789abcdef0123456789abcdef01234567\",\"trace\":true}");
     pump(f, 3000);
+    static const char traced[] = "0123456789abcdef0123456789abcdef01234567";
     int rows = 0, hops = 0;
     while (next(f, 1) && !json_is_true(json_object_get(f->reply, "done"))) {
         row = json_object_get(f->reply, "row");
-        expect_keys(row, "node_id address");
-        if (json_is_true(json_object_get(row, "hop"))) hops++;
-        else rows++;
+        expect_keys(row, "node_id address rtt_ms distance_bits");
+        if (!json_object_get(row, "hop")) {
+            assert_int_equal(num(row, "rank"), ++rows);
+            continue;
+        }
+        expect_keys(row, "closer_bits learned");
+        assert_int_equal(num(row, "hop"), ++hops);
+        assert_int_equal(rows, 0); /* the way comes before its end */
+        assert_int_equal(num(row, "distance_bits"), bits_between(str(row, "node_id"), traced));
+        if (hops == 1) {
+            char self[2 * KAD_ID_SIZE + 1];
+            hex_encode(self, kad_node_id(f->kad), KAD_ID_SIZE);
+            int closer = bits_between(self, traced) - (int)num(row, "distance_bits");
+            assert_int_equal(num(row, "closer_bits"), closer > 0 ? closer : 0);
+        }
     }
     assert_int_equal(num(f->reply, "status"), 0);
     assert_true(hops >= 1);
@@ -755,6 +831,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_table_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_and_logout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dht_in_status, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht_mutable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht_alone, setup, teardown),
     };

@@ -105,6 +105,11 @@ static void test_two_words(void **state)
 {
     (void)state;
     assert_int_equal(PARSE("dht", "get", "00"), 0);
+    assert_int_equal(PARSE("dht", "find", "00", "--trace"), 0);
+    assert_true(args.trace);
+    assert_int_equal(PARSE("dht", "get", "00", "--trace"), CAM_EUSAGE);
+    assert_int_equal(PARSE("dht", "get", "00"), 0);
+    assert_false(args.trace);
     assert_string_equal(args.command->name, "dht get");
     assert_int_equal(args.arg_count, 1);
     assert_string_equal(args.arg[0], "00");

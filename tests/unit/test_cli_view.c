@@ -113,6 +113,67 @@ static void test_post_via_and_key_changed(void **state)
     page_close(&p);
 }
 
+static void test_post_via_by_name(void **state)
+{
+    (void)state;
+    struct page p;
+    page_open(&p, VIEW_PEOPLE);
+    json_t *row = post("x", 0);
+    json_object_set_new(row, "via", json_string("aaaabbbbcccc"));
+    json_object_set_new(row, "via_user", json_string("carol"));
+    show(&p, VIEW_POST, row);
+    assert_non_null(strstr(p.out, "via carol"));
+    page_close(&p);
+}
+
+static void test_trace(void **state)
+{
+    (void)state;
+    static const char *const want[] = {
+        "hop  node      address                  answer   ID's first bits   new nodes\n"
+        "  1  0123abcd  127.0.0.1:5001            12 ms     3 same, +2      7\n",
+        "  2  0123abcd  127.0.0.1:5001            12 ms     3 same          0\n",
+    };
+    for (int hop = 1; hop <= 2; hop++) {
+        struct page p;
+        page_open(&p, VIEW_PEOPLE);
+        show(&p, VIEW_DHT_FIND,
+             json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:i}", "node_id", "0123abcd89", "address", "127.0.0.1:5001",
+                       "rtt_ms", 12, "hop", hop, "distance_bits", 157, "closer_bits", hop == 1 ? 2 : 0, "learned",
+                       hop == 1 ? 7 : 0));
+        assert_string_equal(p.out, want[hop - 1]);
+        page_close(&p);
+    }
+    struct page p;
+    page_open(&p, VIEW_PEOPLE);
+    show(&p, VIEW_DHT_FIND,
+         json_pack("{s:s,s:s,s:i}", "node_id", "0123abcd89", "address", "127.0.0.1:5001", "rank", 1));
+    assert_int_equal(strncmp(p.out, "closest:\n  1  0123abcd89  127.0.0.1:5001", 40), 0);
+    page_close(&p);
+}
+
+static void test_status_shows_what_is_not_zero(void **state)
+{
+    (void)state;
+    for (int verbose = 0; verbose < 2; verbose++) {
+        struct page p;
+        page_open(&p, VIEW_PEOPLE);
+        p.view.verbose = verbose;
+        show(&p, VIEW_STATUS,
+             json_pack("{s:{s:i,s:i,s:i,s:{s:i,s:i,s:i},s:{s:i,s:i,s:f,s:i,s:i},s:{s:i,s:i},s:i,s:{s:i,s:i}}}", "dht",
+                       "items", 3, "entries", 4, "store_bytes", 1500, "table", "live", 5, "cached", 2, "buckets", 1,
+                       "lookup", "done", 8, "running", 1, "success", 0.875, "p50_ms", 10, "p99_ms", 40, "in", "ping",
+                       6, "get", 0, "in_bytes", 2000000, "drops", "malformed", 0, "budget", 9));
+        assert_non_null(strstr(p.out, "table    5 live, 2 cached, in 1 bucket\n"));
+        assert_non_null(strstr(p.out, "holds    3 items, 4 entries, 0 peers for others, 1.5 kB\n"));
+        assert_non_null(strstr(p.out, "lookups  8 done, 1 running, 87.5 % found, half within 10 ms, 99 % within 40"));
+        assert_non_null(strstr(p.out, verbose ? "in       2.0 MB: ping 6, get 0\n" : "in       2.0 MB: ping 6\n"));
+        assert_non_null(strstr(p.out, verbose ? "dropped  malformed 0, budget 9\n" : "dropped  budget 9\n"));
+        assert_true(!strstr(p.out, "timeouts") == !verbose);
+        page_close(&p);
+    }
+}
+
 static void test_gap_line(void **state)
 {
     (void)state;
@@ -321,6 +382,9 @@ int main(void)
         cmocka_unit_test(test_post_plain_says_it_in_words),
         cmocka_unit_test(test_post_wraps),
         cmocka_unit_test(test_post_via_and_key_changed),
+        cmocka_unit_test(test_post_via_by_name),
+        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_status_shows_what_is_not_zero),
         cmocka_unit_test(test_gap_line),
         cmocka_unit_test(test_hostile_text),
         cmocka_unit_test(test_hostile_message),
