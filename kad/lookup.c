@@ -12,6 +12,7 @@ void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uin
     l->n = l->asked = l->stalled = l->answered = 0;
     l->estimate = estimate;
     l->least = 0;
+    l->witnesses = 0;
 }
 
 int lookup_find(const struct lookup *l, const uint8_t id[ID_SIZE])
@@ -105,7 +106,7 @@ size_t lookup_width(const struct lookup *l)
 
 int lookup_next(const struct lookup *l)
 {
-    size_t width = lookup_width(l), before = 0;
+    size_t width = lookup_width(l) + l->witnesses, before = 0;
 
     if (l->asked >= l->alpha || (l->asked >= LOOKUP_FIRST && l->answered == 0))
         return -1;
@@ -174,7 +175,7 @@ bool lookup_is_close(const struct lookup *l, int node)
 
 bool lookup_done(const struct lookup *l)
 {
-    size_t width = lookup_width(l), before = 0;
+    size_t width = lookup_width(l) + l->witnesses, before = 0;
 
     if (l->asked == 0 && l->stalled == 0)
         return lookup_next(l) < 0;

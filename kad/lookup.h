@@ -54,6 +54,7 @@ struct lookup_node {
 struct lookup {
     uint8_t target[ID_SIZE];
     uint8_t k, alpha;
+    uint8_t witnesses;        /* asked beyond the closest: do they know of others that the closest keep from us? */
     uint8_t n;                /* in order[] */
     uint8_t asked, stalled;   /* in these states now */
     uint8_t answered;

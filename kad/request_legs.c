@@ -24,6 +24,8 @@ struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family,
     bool judge = k->booted && !r->fixed && !(k->without & KAD_WITHOUT_DENSITY);
     lookup_init(l, r->target, wanted, alpha, judge ? node_estimate(k) : 0);
     l->least = judge && wanted == k->k ? node_estimate_least(k) : 0;
+    /* All holders but one may serve what once was: somebody beside them names the one. */
+    l->witnesses = judge && r->kind == REQUEST_GET && r->has_pk ? REQUEST_WITNESSES : 0;
     r->leg_family[r->n_legs] = family;
     r->legs[r->n_legs++] = l;
     return l;
