@@ -20,6 +20,8 @@ const struct menu_item menu_first[] = {
     { .label = NULL },
 };
 
+#define MENU_LOGIN 1 /* its place in menu_first: what somebody wants who has a user here */
+
 const struct menu_item menu_main[] = {
     { .label = "New Post",
       .hint = "what's on your mind",
@@ -105,6 +107,7 @@ static void refresh(struct menu *m)
 
 struct output {
     char *data, *words; /* its stdout and stderr */
+    json_t *rows;       /* what data was made from */
     int status;
 };
 
@@ -112,6 +115,7 @@ static void output_clear(struct output *o)
 {
     free(o->data);
     free(o->words);
+    json_decref(o->rows);
 }
 
 struct capture {
@@ -146,9 +150,25 @@ static int run_captured(struct menu *m, const struct cli_args *args, struct outp
 {
     struct capture c;
     if (capture_begin(m, &c, ret)) return CAM_ESYS;
+    m->cli.view.kept = ret->rows = json_array();
     ret->status = command_run(&m->cli, args);
     capture_end(m, &c);
     return 0;
+}
+
+/* The screen has another width: the same rows, wrapped for it. Without memory the page stays as it is. */
+static void wrap_again(struct menu *m, const struct cli_args *args, struct output *o)
+{
+    struct output again = { 0 };
+    struct capture c;
+    json_t *row;
+    size_t i;
+    if (!json_array_size(o->rows) || capture_begin(m, &c, &again)) return;
+    json_array_foreach(o->rows, i, row) view_row(&m->cli.view, args->command->kind, row);
+    capture_end(m, &c);
+    free(again.words); /* what was said stays as it was said */
+    free(o->data);
+    o->data = again.data;
 }
 
 /* The last line of the words, without the program's name: it stands under the menu. */
@@ -220,7 +240,10 @@ static enum menu_key run_and_show(struct menu *m, const struct menu_item *item, 
         set_note(m, output.words);
         bool page = output.status == 0 && (item->may_reload || !strcmp(item->label, "Register"));
         if (page) {
-            key = m->ui->page(item->label, output.data[0] ? output.data : output.words, item->may_reload);
+            double place = 0;
+            while ((key = m->ui->page(item->label, output.data[0] ? output.data : output.words, item->may_reload,
+                                      &place)) == MENU_RESIZED)
+                wrap_again(m, args, &output);
             m->note[0] = '\0';
         } else {
             if (!output.status && output.data[0]) set_note(m, output.data);
@@ -272,10 +295,11 @@ int menu_run(const struct cli_args *globals)
     cli_interrupt_mode(true);
     enum menu_key key;
     size_t at = 0;
-    bool was_in = false;
+    bool was_in = false, first = true;
     do {
         refresh(&m);
-        if (m.logged_in != was_in) at = 0;
+        if (m.logged_in != was_in || first) at = !m.logged_in && m.user[0] ? MENU_LOGIN : 0;
+        first = false;
         was_in = m.logged_in;
         const struct menu_item *items = m.logged_in ? menu_main : menu_first;
         key = m.ui->choose(m.title, items, menu_count(items), m.note, &at);

@@ -32,7 +32,7 @@ struct menu_item {
     bool may_reload;        /* a page that one wants to see again as it is now */
 };
 
-enum menu_key { MENU_BACK, MENU_CHOSEN, MENU_RELOAD, MENU_STALE, MENU_INTERRUPTED };
+enum menu_key { MENU_BACK, MENU_CHOSEN, MENU_RELOAD, MENU_RESIZED, MENU_STALE, MENU_INTERRUPTED };
 
 /* A front-end. All text it is given is safe to print. */
 struct menu_ui {
@@ -43,8 +43,9 @@ struct menu_ui {
                             size_t *ret_index);
     /* MENU_CHOSEN with the answer, MENU_BACK, MENU_INTERRUPTED. */
     enum menu_key (*ask)(const char *title, const struct menu_question *question, char ret[MENU_ANSWER_SIZE]);
-    enum menu_key (*page)(const char *title, const char *text,
-                          bool may_reload); /* MENU_BACK or MENU_RELOAD, ... */
+    /* MENU_BACK, MENU_RELOAD, MENU_INTERRUPTED; MENU_RESIZED when the text is to be wrapped for other columns.
+     * `*place`: how far down the page begins, from 0 to 1, which outlives a wrapping. */
+    enum menu_key (*page)(const char *title, const char *text, bool may_reload, double *place);
     void (*busy)(const char *title);
     size_t (*columns)(void); /* that a page has; 0: do not wrap */
     void (*close)(void);

@@ -47,8 +47,9 @@ static enum menu_key ask(const char *title, const struct menu_question *question
     return err ? key_of(err) : MENU_CHOSEN;
 }
 
-static enum menu_key page(const char *title, const char *text, bool may_reload)
+static enum menu_key page(const char *title, const char *text, bool may_reload, double *place)
 {
+    (void)place;
     (void)may_reload; /* it is one number away */
     printf("\n%s\n%s", title, text);
     fflush(stdout);

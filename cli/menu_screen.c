@@ -222,9 +222,10 @@ static void draw_page(const char *title, const char *text, size_t top, bool may_
     refresh();
 }
 
-static enum menu_key page(const char *title, const char *text, bool may_reload)
+static enum menu_key page(const char *title, const char *text, bool may_reload, double *place)
 {
-    size_t lines = count_lines(text), top = 0;
+    size_t lines = count_lines(text), top = (size_t)(*place * (double)lines + 0.5);
+    int wrapped_for = COLS;
     curs_set(0);
     for (;;) {
         wint_t key;
@@ -233,6 +234,10 @@ static enum menu_key page(const char *title, const char *text, bool may_reload)
         draw_page(title, text, top, may_reload);
         int kind = read_key(&key);
         if (cli_interrupted) return MENU_INTERRUPTED;
+        if (COLS != wrapped_for) {
+            *place = lines ? (double)top / (double)lines : 0;
+            return MENU_RESIZED;
+        }
         if (kind == ERR) continue;
         if (is_key(kind, key, KEY_UP) || is_char(kind, key, L'k')) top -= top > 0;
         else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j')) top++;

@@ -458,6 +458,7 @@ static void put_json(struct view *v, const json_t *row)
 
 void view_row(struct view *v, enum view_kind kind, const json_t *row)
 {
+    if (v->kept) json_array_append_new(v->kept, json_deep_copy(row));
     if (v->mode != VIEW_JSON) {
         if (renderers[kind]) renderers[kind](v, row);
         fflush(v->out);

@@ -56,6 +56,7 @@ struct view {
                           object */
     size_t columns;    /* of the screen; 0: do not wrap */
     uint64_t now_ms;   /* ages count from here; 0: the clock is asked at each row */
+    json_t *kept;      /* borrowed array, or NULL: each row is put in it too, to be shown again */
     json_t *held;      /* lone_answer's row until its end is known */
 };
 

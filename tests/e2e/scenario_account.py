@@ -157,6 +157,7 @@ def logout_beside_a_node_that_stays(w):
     message = ana.run("logout", json=False)
     equal(message.status, 0, str(message))
     check(b"goes on" in message.err, str(message))
+    check(message.took < 1.2, "it says that it stays, so nobody waits for its end:", message.took)
     check(process.poll() is None and ana.ok("whoami")[0]["locked"])
     ana.fails(77, "post", "x", word="locked")
     ana.login()

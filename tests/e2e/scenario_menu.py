@@ -56,6 +56,11 @@ def menu_from_register_to_logout(w):
     s.type(UP_APPLICATION * 3 + DOWN_APPLICATION * 6)  # the bar goes round
     s.type("4")
     s.wait("bob says hello", "a post from the menu", "日本")
+    s.resize(15, 32)  # the page is wrapped again for the narrow screen, and for the wide one
+    whole = "a post from the menu, with ümläuts"
+    wait_until("wrapped", lambda: s.pump(0.1) or whole not in s.text() and "bob says hello" in s.text(), 5)
+    s.resize(15, 60)
+    s.wait(whole, "日本")
     s.type("q")
     s.wait("New Post")
     s.type("5")
@@ -80,7 +85,8 @@ def menu_from_register_to_logout(w):
     s.wait("New Post", "Logout")
     s.type("7")
     s.wait("Register", "logged out", within=20)
-    s.type("2")
+    s.wait("> 2 Login")  # for there is a user here
+    s.type(ENTER)
     s.wait("Passphrase")
     s.type("wrong" + ENTER)
     s.wait("wrong passphrase for ana#")
