@@ -37,7 +37,7 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
         struct addr addr = {.family = 4, .ip = {123, (uint8_t)i, 3, 4}, .port = 7000};
         victims[i] = arena_add_hostile(a, &addr, NULL, &silent);
     }
-    for (uint32_t s = 0; s < SPOOF_MINUTES * 60; s++) {
+    for (uint32_t s = 0; s < (t->quick ? 2 : SPOOF_MINUTES) * 60; s++) {
         for (uint32_t i = 0; i < SPOOF_PER_S; i++) {
             static const enum krpc_method methods[] = {KRPC_GET, KRPC_FIND_NODE, KRPC_PING, KRPC_GET_PEERS, KRPC_SGET};
             uint8_t buf[KAD_DATAGRAM_MAX], id[KAD_ID_SIZE];
@@ -185,8 +185,8 @@ static void take_token(struct queue *q, uint8_t *ret_token)
 
 static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, double *ret_busy, double *ret_per_s)
 {
-    double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), seconds = t->quick ? 1 : 4;
-    struct arena *a = arena_new(&(struct arena_config){.honest = 60, .seed = t->seed, .without = t->without});
+    double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), seconds = t->quick ? 0.5 : 4;
+    struct arena *a = arena_new(&(struct arena_config){.honest = t->quick ? 30 : 60, .seed = t->seed, .without = t->without});
     struct queue q = {.a = a};
     double *took = scale_alloc(HONEST_MAX, sizeof *took);
     uint8_t buf[KAD_DATAGRAM_MAX], token[KAD_TOKEN_SIZE] = {0};
@@ -209,7 +209,7 @@ static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, dou
             junk_s += (double)(size + FRAME_BYTES) * 8 / line_bit_s;
             continue;
         }
-        uint32_t who = 1 + scale_below(&a->rand, 50);
+        uint32_t who = (q.node + 1 + scale_below(&a->rand, a->config.honest - 1)) % a->config.honest;
         struct krpc_msg m = {.method = KRPC_GET, .target = q.record.target, .id = kad_node_id(a->hosts[who].kad)};
         q.now_s = honest_s;
         took[n++] = arrive(&q, &a->hosts[who].addr, buf, hostile_query(a, who, &m, buf));

@@ -296,7 +296,7 @@ static void entry_make(const struct arena *a, struct made_entry *m, const uint8_
 void attack_set(const struct trial *t, struct verdict *ret)
 {
     struct arena *a = arena_new(&(struct arena_config){.honest = t->quick ? 60 : 200, .seed = t->seed, .without = t->without});
-    uint32_t n_flood = t->variant == 0 ? t->quick ? 700 : 3000 : 0, n_honest = t->quick ? 8 : 40, good = 0, most = 0;
+    uint32_t n_flood = t->variant == 0 ? t->quick ? 600 : 3000 : 0, n_honest = t->quick ? 8 : 40, good = 0, most = 0;
     struct made_entry *flood = scale_alloc(n_flood, sizeof *flood), *honest = scale_alloc(n_honest, sizeof *honest);
     struct arena_op *ops = scale_alloc(n_flood + n_honest, sizeof *ops);
     struct hostile_ring ring;
