@@ -40,7 +40,7 @@ static const struct attack attacks[] = {
     {"a set crowded by strangers", "% of entries", attack_set, 0, KAD_WITHOUT_SPLITS, false, 99, 0},
     {"Sybils call a set split", "% of entries", attack_set, 1, READING, false, 99, 0},
     {"spoofed sources", "bytes a minute beyond", attack_spoof, 0, KAD_WITHOUT_BUDGETS, true, 2048, 0},
-    {"junk at line rate", "p99, times without", attack_junk, 0, KAD_WITHOUT_BUDGETS, true, 2, 4},
+    {"junk at line rate", "p99, times without", attack_junk, 0, KAD_WITHOUT_BUDGETS, true, 2, 8},
 };
 
 static bool reached(const struct attack *at, const struct verdict *v, double target)

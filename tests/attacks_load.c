@@ -72,7 +72,7 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
 /* One node's queue: datagrams arrive at their times, and each takes as long as it takes, in processor time that this
  * thread used for it and what the kernel needs to hand it over; the socket's buffer holds so many and loses the rest. */
 #define LINE_MBIT_S 100
-#define LINE_QUICK_MBIT_S 20    /* with sanitizers on */
+#define LINE_QUICK_MBIT_S 80    /* with sanitizers on */
 #define FRAME_BYTES 66          /* Ethernet with preamble and gap, IPv4, UDP */
 #define KERNEL_S 1e-6           /* of a datagram that comes in through recvmmsg */
 #define BUFFER_DATAGRAMS 256    /* in the 208 KiB that a socket has by default */
