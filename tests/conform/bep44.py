@@ -1,4 +1,4 @@
-"""BEP 44: items in the DHT. The order of refusals and the lives of records are those of docs/protocol-records.md."""
+"""BEP 44: items in the DHT. The order of refusals and the lives of records are those of docs/protocol.md."""
 import os
 import time
 
@@ -202,7 +202,7 @@ def a_signature_that_was_changed_by_the_group_order_is_206(c):
 @case(PROTOCOL + "Errors: 206")
 def keys_of_small_order_sign_nothing(c):
     p = c.peer()
-    for k in (bytes(32), b"\1" + bytes(31), bytes.fromhex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")):
+    for k in (bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"):
         p.refused(206, "put", {"token": p.token(), "k": k, "seq": 1, "sig": b"\1" + bytes(63), "v": "x"})
 
 
@@ -236,7 +236,7 @@ def the_same_version_again_is_taken(c):
     holds(p, target, key, 5, b"4:five")
 
 
-@case("protocol-records, Newer")
+@case("protocol, Newer")
 def at_equal_seq_the_larger_hash_wins_whoever_came_first(c):
     low, high = sorted((b"3:one", b"3:two"), key=sha1)
     p, key = c.peer(), Key()
@@ -327,7 +327,8 @@ def a_salt_has_at_most_64_bytes(c):
 @case(PROTOCOL + "Salt")
 def an_empty_salt_is_no_salt(c):
     p, key = c.peer(), Key()
-    p.ask("put", {"token": p.token(), "k": key.public, "seq": 1, "salt": b"", "v": "x", "sig": key.sign(item_signed(1, b"1:x"))})
+    p.ask("put", {"token": p.token(), "k": key.public, "seq": 1, "salt": b"", "v": "x",
+                  "sig": key.sign(item_signed(1, b"1:x"))})
     holds(p, sha1(key.public), key, 1, b"1:x")
 
 
@@ -343,7 +344,7 @@ def the_salt_is_signed(c):
 # ---- which refusal comes first; room
 
 
-@case("protocol-records, Refusals")
+@case("protocol, Refusals")
 def refusals_come_in_their_order(c):
     p, key = c.peer(), Key()
     big, salt, bad = encode(os.urandom(1000)), b"s" * 65, bytes(64)
@@ -357,7 +358,7 @@ def refusals_come_in_their_order(c):
     p.put_mutable(key, 6, b"1:x", salt=b"s", sig=bad, cas=5, code=206)
 
 
-@case("BEP 5, Errors: 202; protocol-records, Limits")
+@case("BEP 5, Errors: 202; protocol, Limits")
 def a_flood_of_bad_signatures_is_202(c):
     """64 such puts use up what an address may put; others are not touched by it."""
     node = c.fresh()
@@ -374,7 +375,7 @@ def a_flood_of_bad_signatures_is_202(c):
 # ---- life
 
 
-@case("protocol-records, Life")
+@case("protocol, Life")
 def a_signed_expiry_is_kept_to_and_never_clipped(c):
     node = c.fresh(clock=True)
     p, key = c.peer(node), Key()
@@ -386,7 +387,7 @@ def a_signed_expiry_is_kept_to_and_never_clipped(c):
     check("v" not in p.get(target))
 
 
-@case("protocol-records, Life")
+@case("protocol, Life")
 def an_expiry_that_is_past_or_too_far_is_203(c):
     p, key = c.peer(), Key()
     year = 86400 * 365
@@ -398,7 +399,7 @@ def an_expiry_that_is_past_or_too_far_is_203(c):
     p.put_mutable(key, 1, encode({"exp": now_s() + 7000}), salt=b"connections/0")
 
 
-@case("protocol-records, Life")
+@case("protocol, Life")
 def an_exp_that_is_no_number_or_not_positive_is_no_expiry(c):
     p = c.peer()
     for v in (encode({"exp": "soon"}), encode({"exp": 0}), encode({"exp": -5}), encode({"exp": [1]}), encode(["exp", 1])):

@@ -8,6 +8,7 @@ where it says otherwise, and everybody is on loopback: who to bootstrap from is 
 mixed network of CAMELLIAS nodes and SESSIONS libtorrent sessions, in this order, since the last ones end parts of it.
 """
 import argparse
+import base64
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]
 import harness  # noqa: E402
 from harness import Failed, check, equal, free_port, wait_until  # noqa: E402
 from krpc import Key, Peer, distance, encode, item_signed, sha1, uncompact, verified  # noqa: E402
-from suite import Node, Skip, where_in  # noqa: E402
+from suite import Node, Skip, show, where_in  # noqa: E402
 
 try:
     import libtorrent as lt
@@ -154,7 +155,8 @@ class Mixed:
         self.sessions = [Session(self.nodes[i % half].address) for i in range(SESSIONS)]
         for s in self.sessions:
             wait_until("libtorrent's nodes", lambda: s.nodes >= 5, 15)
-        self.nodes += harness.together([lambda s=self.sessions[i]: self.node(ip6="", join=[s.address]) for i in range(CAMELLIAS - half)])
+        self.nodes += harness.together([lambda s=s: self.node(ip6="", join=[s.address])
+                                        for s in self.sessions[:CAMELLIAS - half]])
         for n in self.nodes:
             wait_until(lambda: (len(n.peers()), "peers at", n.address), lambda: len(n.peers()) >= 10, 15)
 
@@ -270,13 +272,11 @@ def our_signed_item_is_verified_by_libtorrent(m):
                       "--join", "%s:%d" % m.sessions[0].address)
     check(result.status in (0, 75), result)
     wait_until("peers", lambda: home.status["peers"] >= 8, 10)
-    last = 0
+    public, last = base64.b32decode(home.id.upper() + "===="), 0
     for text in ("first", "second"):
         row = home.ok("dht", "put", text, "--salt", "ours")[0]
         check(row["holders"] >= 14 and row["seq"] > last, row)
         last = row["seq"]
-        with client(m.nodes[0]) as p:
-            public = p.get(bytes.fromhex(row["target"]))["k"]
         for got in harness.together([lambda s=s: s.get_mutable(public, b"ours") for s in m.sessions[::3]]):
             equal((raw(got["v"]), got["seq"]), (text.encode(), row["seq"]))
             check(verified(public, item_signed(got["seq"], encode(raw(got["v"])), b"ours"), got["sig"]), got)
@@ -457,10 +457,7 @@ def main():
             except Exception:
                 word, said = "FAIL", traceback.format_exc()
             took = time.monotonic() - start
-            print("  %-4s %-34s %s%s" % (word, where if where.startswith("aria2") else section + ", " + where,
-                                         function.__name__.replace("_", " "), "  %.1f s" % took if took > 2 else ""), flush=True)
-            if said:
-                print("    " + "\n    ".join(said.splitlines()), flush=True)
+            show(word, where if where.startswith("aria2") else section + ", " + where, function.__name__, said, took)
             failed += word == "FAIL"
         m.clean()
         world.check_logs()

@@ -69,7 +69,10 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(max(args.j, 1)) as pool:
             waiting = [(c, pool.submit(suite.run, c, i, world, shared)) for i, c in enumerate(cases)]
             for c, future in waiting:
-                show(count, c.section, c.name, *future.result(), quiet=args.quiet)
+                word, said, took = future.result()
+                count[word] += 1
+                if word != "ok" or not args.quiet:
+                    suite.show(word, c.section, c.name, said, took)
         for node in shared.nodes.values():
             node.end()
         world.check_logs()
@@ -90,14 +93,6 @@ def main():
         world.clean()
     print("%d passed, %d failed%s" % (count["ok"], count["FAIL"], ", %d skipped" % count["skip"] if count["skip"] else ""))
     return 1 if count["FAIL"] or not count["ok"] else 0
-
-
-def show(count, section, name, word, said, took, quiet):
-    count[word] += 1
-    if word != "ok" or not quiet:
-        print("  %-4s %-34s %s%s" % (word, section, name.replace("_", " "), "  %.1f s" % took if took > 2 else ""), flush=True)
-    if said:
-        print("    " + "\n    ".join(said.splitlines()), flush=True)
 
 
 if __name__ == "__main__":

@@ -255,6 +255,12 @@ def where_in(error, function):
     return "%s:%s" % (os.path.basename(function.__code__.co_filename), lines[-1] if lines else "?")
 
 
+def show(word, section, name, said, took):
+    print("  %-4s %-34s %s%s" % (word, section, name.replace("_", " "), "  %.1f s" % took if took > 2 else ""), flush=True)
+    if said:
+        print("    " + "\n    ".join(said.splitlines()), flush=True)
+
+
 def run(c, number, world, shared):
     """Runs one case: (word, what it said, seconds)."""
     start = time.monotonic()
