@@ -5,21 +5,6 @@
 
 #include "core/hash.h"
 
-int id_compare(const uint8_t target[ID_SIZE], const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
-{
-    for (int i = 0; i < ID_SIZE; i++) {
-        uint8_t da = a[i] ^ target[i], db = b[i] ^ target[i];
-        if (da != db)
-            return da < db ? -1 : 1;
-    }
-    return 0;
-}
-
-bool id_equal(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
-{
-    return memcmp(a, b, ID_SIZE) == 0;
-}
-
 bool id_is_zero(const uint8_t id[ID_SIZE])
 {
     static const uint8_t zero[ID_SIZE];
