@@ -27,6 +27,8 @@
 #define LIVENESS_AGAIN_MS 5000
 #define CANDIDATE_MS 1000
 #define LOOK_FIRST_MS 3000     /* after the first lookup; then 30 s, 5 minutes, and each hour */
+#define LOOK_FEW_S 10          /* with few contacts: then after this, and twice as long each time ... */
+#define LOOKS_MAX 5            /* ... this often */
 #define REFRESH_S 3600
 #define REFRESH_STEP_MS 1000   /* between two refreshes */
 #define HANDOVER_BATCH 32      /* records looked at in one step */
@@ -214,8 +216,11 @@ static void tick_look(struct kad *k)
         if (id_equal(k->net[0].table.self, k->net[1].table.self))
             break; /* one lookup goes through both families */
     }
-    k->look_ms = k->now.mono_ms + wait_s[k->looks] * UINT64_C(1000);
-    if (k->looks < 2)
+    /* Who came in through somebody that knew nobody yet would wait long to be found. */
+    bool few = k->net[0].table.n + k->net[1].table.n < k->k / 2;
+    uint32_t wait = wait_s[k->looks < 2 ? k->looks : 2], soon = (uint32_t)LOOK_FEW_S << k->looks;
+    k->look_ms = k->now.mono_ms + (few && soon < wait ? soon : wait) * UINT64_C(1000);
+    if (k->looks < LOOKS_MAX)
         k->looks++;
 }
 
