@@ -34,7 +34,11 @@
 #define IO_ZMQ_RECONNECT_MS 1000
 #define IO_ZMQ_IDLE_MS 60000
 #define IO_ZMQ_HEARTBEAT_MS 10000
-#define IO_ZMQ_SEND_QUEUE 4096   /* messages libzmq keeps for a destination that reads slowly */
+#define IO_ZMQ_SEND_QUEUE 32     /* messages libzmq keeps for a slow destination: it counts no bytes */
+#define IO_ZMQ_WAITING_MAX 4096  /* messages that wait behind them here ... */
+#define IO_ZMQ_WAITING_BYTES_MAX (16 * 1024 * 1024) /* ... and their bytes */
+#define IO_ZMQ_CONNECTING_MAX (LINK_OPEN_MAX / 2) /* the dead leave room for those who answer */
+#define IO_ZMQ_DOUBT_MS 500      /* still connecting after that: gives way when many are */
 #define IO_ZMQ_RECV_QUEUE 256    /* messages libzmq reads ahead from one sender */
 #define IO_ZMQ_EVENTS_MAX 8192   /* events waiting for the loop; more UNSENT are dropped, as links may */
 

@@ -27,11 +27,12 @@ struct zlink {
     uint64_t since_ms;     /* CONNECTING: when it began */
     uint64_t last_send_ms;
     uint64_t stalled_ms;   /* UP: not writable since then; 0: writable */
-    uint64_t sent;         /* messages given to this connection */
+    uint64_t sent;         /* messages given to this connection; after a pause half a queue at most */
     bool touched;          /* sent to since its events were last looked at */
     bool redialled;        /* CONNECTING: begun anew once, see link_redial */
-    int parked_count;
-    struct zparcel parked[LINK_PARKED_MAX];
+    int parked_count, parked_cap;
+    size_t parked_bytes;
+    struct zparcel *parked; /* oldest first */
 };
 
 struct zevent {
@@ -60,7 +61,7 @@ struct io_zmq {
 
     struct zlink links[LINK_OPEN_MAX];
     int slots[ZLINK_SLOTS];
-    int free_link, open_count;
+    int free_link, open_count, connecting_count;
     int touched[LINK_OPEN_MAX];
     int touched_count;
     struct zheard heard[ZHEARD_MAX]; /* a ring of the last ones */

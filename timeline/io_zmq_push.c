@@ -52,6 +52,7 @@ static void link_close(struct io_zmq *z, struct zlink *l)
         z->count.unsent++;
         io_zmq_event_push(z, LINK_UNSENT, &l->dest, l->parked[i]);
     }
+    free(l->parked);
     event_state(z, LINK_DOWN, &l->dest);
     epoll_ctl(z->epoll, EPOLL_CTL_DEL, l->fd, NULL);
     zmq_close(l->push);
@@ -62,6 +63,7 @@ static void link_close(struct io_zmq *z, struct zlink *l)
         while (z->touched[i] != index) i++;
         z->touched[i] = z->touched[--z->touched_count];
     }
+    if (l->state == ZLINK_CONNECTING) z->connecting_count--;
     memset(l, 0, sizeof *l);
     l->next = z->free_link;
     z->free_link = index;
@@ -95,7 +97,16 @@ static void *push_open(struct io_zmq *z, const struct link_dest *dest)
     return NULL;
 }
 
-static bool link_evict(struct io_zmq *z)
+static bool link_evict(struct io_zmq *z, struct zlink *oldest)
+{
+    if (!oldest) return false;
+    z->count.evicted++;
+    link_close(z, oldest);
+    return true;
+}
+
+/* Of all that are up and owe nothing, the one used longest ago. */
+static struct zlink *link_quiet(struct io_zmq *z)
 {
     struct zlink *oldest = NULL;
     for (int i = 0; i < LINK_OPEN_MAX; i++) {
@@ -104,10 +115,20 @@ static bool link_evict(struct io_zmq *z)
             (!oldest || l->last_send_ms < oldest->last_send_ms))
             oldest = l;
     }
-    if (!oldest) return false;
-    z->count.evicted++;
-    link_close(z, oldest);
-    return true;
+    return oldest;
+}
+
+/* Of all that are still connecting and had the time for it, the one that began first. */
+static struct zlink *link_doubtful(struct io_zmq *z)
+{
+    struct zlink *oldest = NULL;
+    for (int i = 0; i < LINK_OPEN_MAX; i++) {
+        struct zlink *l = &z->links[i];
+        if (l->state == ZLINK_CONNECTING && l->since_ms + IO_ZMQ_DOUBT_MS <= z->mono_ms &&
+            (!oldest || l->since_ms < oldest->since_ms))
+            oldest = l;
+    }
+    return oldest;
 }
 
 static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
@@ -116,7 +137,8 @@ static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
     void *push;
 
     if (!addr_is_usable(&dest->addr)) return NULL;
-    if (z->free_link == ZLINK_NONE && !link_evict(z)) return NULL;
+    if (z->connecting_count >= IO_ZMQ_CONNECTING_MAX && !link_evict(z, link_doubtful(z))) return NULL;
+    if (z->free_link == ZLINK_NONE && !link_evict(z, link_quiet(z))) return NULL;
     push = push_open(z, dest);
     if (!push) return NULL;
     int index = z->free_link, *slot = link_slot(z, dest);
@@ -134,6 +156,7 @@ static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
     l->next = *slot;
     *slot = index;
     z->open_count++;
+    z->connecting_count++;
     z->count.opened++;
     link_wake_at(z, z->mono_ms + IO_ZMQ_CONNECT_MS);
     /* ZMQ_FD tells of changes: look once, so that there is something it changes from. */
@@ -189,6 +212,7 @@ static void link_flush(struct io_zmq *z, struct zlink *l)
     int done = 0;
     while (done < l->parked_count) {
         if (zmq_send(l->push, l->parked[done].data, l->parked[done].size, ZMQ_DONTWAIT) < 0) break;
+        l->parked_bytes -= l->parked[done].size;
         free(l->parked[done++].data);
         l->sent++;
         z->count.sent++;
@@ -200,16 +224,33 @@ static void link_flush(struct io_zmq *z, struct zlink *l)
     link_touch(z, l);
 }
 
+static bool link_room(struct zlink *l, size_t bytes)
+{
+    int max = l->state == ZLINK_UP ? IO_ZMQ_WAITING_MAX : LINK_PARKED_MAX;
+
+    if (l->parked_count >= max || (l->parked_count && l->parked_bytes + bytes > IO_ZMQ_WAITING_BYTES_MAX))
+        return false;
+    if (l->parked_count == l->parked_cap) {
+        int cap = l->parked_cap ? l->parked_cap * 2 : LINK_PARKED_MAX;
+        struct zparcel *more = realloc(l->parked, (size_t)cap * sizeof *more);
+        if (!more) return false;
+        l->parked = more;
+        l->parked_cap = cap;
+    }
+    return true;
+}
+
 static void link_park(struct io_zmq *z, struct zlink *l, struct span bytes)
 {
     struct zparcel parcel = { NULL, bytes.size };
-    if (l->parked_count < LINK_PARKED_MAX) parcel.data = malloc(bytes.size ? bytes.size : 1);
+    if (link_room(l, bytes.size)) parcel.data = malloc(bytes.size ? bytes.size : 1);
     if (!parcel.data) {
         io_zmq_event_unsent(z, &l->dest, bytes);
         return;
     }
     memcpy(parcel.data, bytes.data, bytes.size);
     l->parked[l->parked_count++] = parcel;
+    l->parked_bytes += bytes.size;
 }
 
 void io_zmq_send(struct io_zmq *z, const struct link_send *send)
@@ -223,6 +264,11 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send)
         event_state(z, LINK_DOWN, &send->to);
         return;
     }
+    /* After a pause the queue is empty, but libzmq hears of what was read only every half a queue (its low
+     * water mark), so up to that much may still count. */
+    if (l->parked_count == 0 && l->sent > IO_ZMQ_SEND_QUEUE / 2 &&
+        l->last_send_ms + IO_ZMQ_STALL_MS < z->mono_ms)
+        l->sent = IO_ZMQ_SEND_QUEUE / 2;
     l->last_send_ms = z->mono_ms;
     if (l->state == ZLINK_CONNECTING && !l->redialled &&
         heard_since(z, l->dest.key, l->since_ms + REDIAL_AFTER_MS))
@@ -249,6 +295,7 @@ static void link_look(struct io_zmq *z, struct zlink *l)
     if (l->state == ZLINK_CONNECTING) {
         if (!writable) return;
         l->state = ZLINK_UP;
+        z->connecting_count--;
         event_state(z, LINK_UP, &l->dest);
         link_flush(z, l);
     } else if (writable) {

@@ -149,13 +149,24 @@ bool links_spend(struct timeline *t, struct link *l, uint32_t n)
                : bucket_take(&l->messages, t->now.mono_ms, n, LINKS_STRANGER_PER_S, LINKS_STRANGER_BURST);
 }
 
+static bool may_dial(struct timeline *t, struct link *l)
+{
+    if (!l->is_up && !l->is_dialling)
+        l->is_dialling =
+            l->is_friend ? bucket_take(&t->links.dials[1], t->now.mono_ms, 1, LINKS_FRIEND_DIALS_PER_S,
+                                       LINKS_FRIEND_DIALS_BURST)
+                         : bucket_take(&t->links.dials[0], t->now.mono_ms, 1, LINKS_STRANGER_DIALS_PER_S,
+                                       LINKS_STRANGER_DIALS_BURST);
+    return l->is_up || l->is_dialling;
+}
+
 bool links_may_serve(struct timeline *t, struct link *l)
 {
     uint64_t now_ms = t->now.mono_ms;
     bucket_fill(&l->bytes, now_ms, l->is_friend ? LINKS_FRIEND_BYTES_PER_S : LINKS_STRANGER_BYTES_PER_S,
                 l->is_friend ? LINKS_FRIEND_BYTES_BURST : LINKS_STRANGER_BYTES_BURST);
     bucket_fill(&t->links.served, now_ms, LINKS_SERVED_PER_S, LINKS_SERVED_BURST);
-    return l->bytes.tokens > 0 && t->links.served.tokens > 0;
+    return l->bytes.tokens > 0 && t->links.served.tokens > 0 && may_dial(t, l);
 }
 
 void links_served(struct timeline *t, struct link *l, size_t bytes)
@@ -295,6 +306,7 @@ void links_event(struct timeline *t, const struct link_event *e)
     if (!l || !addr_equal(&l->addr, &e->dest.addr))
         return;
     l->is_up = e->kind == LINK_UP;
+    l->is_dialling = false;
     if (e->kind == LINK_UP)
         return;
     l->hello_seq = 0;

@@ -33,6 +33,10 @@
 #define LINKS_SERVED_BURST (32 * 1024 * 1024) /* bytes of posts given to all who ask, together ... */
 #define LINKS_SERVED_PER_S \
     (64 * 1024 * 1024)            /* ... and in a second: who asks and does not read fills our memory */
+#define LINKS_STRANGER_DIALS_BURST 100 /* strangers dialled to answer; a dead one holds a link for seconds */
+#define LINKS_STRANGER_DIALS_PER_S 50
+#define LINKS_FRIEND_DIALS_BURST 400   /* friends too: anybody may become one */
+#define LINKS_FRIEND_DIALS_PER_S 400
 #define LINKS_FINE 200            /* messages' worth that a friend loses for a forged or malformed one ... */
 #define LINKS_STRANGER_FINE 5     /* ... and a stranger; checking it cost us more than taking it in */
 #define LINKS_HELLO_BURST 200    /* signatures checked for all strangers together: HELLO, FOLLOW */
@@ -49,7 +53,7 @@ struct link {
     uint16_t device;
     struct addr addr;       /* where it was last sent to; family 0: never */
     int64_t hello_seq;      /* our record's seq that it was last told; 0: none since the link went down */
-    bool is_up;
+    bool is_up, is_dialling;
     bool is_friend;         /* the owner is followed or a follower; as counted in n_strangers */
     uint64_t sent_ms, heard_ms, used_ms; /* mono; 0 = never */
     uint32_t rtt_ms;
@@ -60,6 +64,7 @@ struct links {
     struct keymap by_key;
     size_t n_strangers;
     struct bucket hellos, served;
+    struct bucket dials[2]; /* of strangers, of friends */
 };
 
 void links_init(struct timeline *t);
@@ -72,7 +77,8 @@ void link_measured(struct link *l, uint64_t rtt_ms);
 /* May this key make us do n messages' work? Takes it from its budget if so. */
 bool links_spend(struct timeline *t, struct link *l, uint32_t n);
 /* Has neither it nor everybody together used up the bytes that are sent for the asking? They are counted when
- * sent, so the last page may take a budget below zero: it waits the longer. */
+ * sent, so the last page may take a budget below zero: it waits the longer. False too when it would have to be
+ * dialled and too many are: a crowd that cannot be reached waits its turn. */
 bool links_may_serve(struct timeline *t, struct link *l);
 void links_served(struct timeline *t, struct link *l, size_t bytes);
 

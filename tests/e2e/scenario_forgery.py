@@ -9,7 +9,7 @@ import evil
 from evil import Evil, answers, id_of
 from harness import check, equal, memory_kb, note, scenario, together, wait_until
 
-#: What tests/hostile/dht.c tries, and what every holder must say to it (docs/protocol-records.md, "Refusals").
+#: What tests/hostile/dht.c tries, and what every holder must say to it (docs/protocol.md, "Refusals").
 #: 0 is what the attacker may do: write what is its own. -1: not even answered, it is no KRPC.
 ON_ITEMS = {"signed-by-another": 206, "seq-raised": 206, "value-changed": 206, "signature-changed": 206,
             "same-version-bad-signature": 206, "seq-lowered": 302, "wrong-cas": 301, "moved-to-another-salt": 206}
@@ -288,6 +288,26 @@ def wants_without_end(w):
     check(is_sanitized(w) or peak[0] < before + (64 << 10), "memory grew from", before, "to", peak[0])
     still_works(ana, bob, "and afterwards")
     m.evil.end()
+
+
+@scenario(timeout=90)
+def strangers_who_cannot_be_answered(w):
+    """600 strangers ask every second and name a place where nobody answers: a node that dials them all has no link
+    left for its friends."""
+    ana, bob = friends(w)
+    crowd = Evil(w, "crowd", ana.address, ana.id, 600)
+    check(int(crowd.first.split()[1]) > 500, crowd.first)
+    took = []
+    for i in range(4):
+        time.sleep(1)
+        ana.post("among strangers %d" % i)
+        took.append(wait_until("post %d" % i, lambda: "among strangers %d" % i in bob.texts(), 3)[1])
+    dave = w.home("dave")
+    dave.register(join=bob)
+    dave.ok("follow", "ana")
+    took.append(wait_until("all of it at a new follower", lambda: "among strangers 3" in dave.texts(), 5)[1])
+    note("posts reached a follower after", " ".join("%.2f" % s for s in took), "s")
+    crowd.end()
 
 
 @scenario(timeout=90)

@@ -1,5 +1,5 @@
 /* Writing to what is not ours, one put at a time. Every line is "what code": the code that BEP 44 and
- * docs/protocol-records.md give for it; 0 is what may be stored, because it is the attacker's own. */
+ * docs/protocol.md give for it; 0 is what may be stored, because it is the attacker's own. */
 #include <sodium.h>
 #include <string.h>
 #include "core/err.h"

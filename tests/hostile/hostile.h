@@ -11,6 +11,7 @@
  *     hostile half-open ADDRESS N       holds N unfinished handshakes until stdin ends
  *     hostile budget ADDRESS USER N     handshakes, each with a fresh key, until ten are refused, at most N
  *     hostile links ADDRESS USER NAME   a session on a link, commands on stdin (links.c)
+ *     hostile crowd ADDRESS USER N      N strangers who ask and cannot be answered, until stdin ends
  *     hostile storm ADDRESS USER N SEED N mutated link messages
  *
  * ADDRESS is the victim's node, USER the id of whoever lives there. Attackers' keys are made from names, so that a
@@ -77,6 +78,7 @@ int attack_door(struct victim *v);
 int attack_half_open(const struct addr *to, int count);
 int attack_budget(struct victim *v, int count);
 int attack_links(struct victim *v, const char *name);
+int attack_crowd(struct victim *v, int count);
 int attack_storm(struct victim *v, int count, uint64_t seed);
 
 #endif

@@ -173,6 +173,7 @@ static int command_dht(char **a) { return attack_dht(find(a)); }
 static int command_liar(char **a) { return attack_liar(find(a), atoi(a[2])); }
 static int command_door(char **a) { return attack_door(find(a)); }
 static int command_budget(char **a) { return attack_budget(find(a), atoi(a[2])); }
+static int command_crowd(char **a) { return attack_crowd(find(a), atoi(a[2])); }
 static int command_links(char **a) { return attack_links(find(a), a[2]); }
 static int command_storm(char **a) { return attack_storm(find(a), atoi(a[2]), strtoull(a[3], NULL, 10)); }
 
@@ -185,6 +186,7 @@ static const struct {
     { "entry", 3, command_entry },   { "sput", 6, command_sput },     { "dht", 2, command_dht },
     { "liar", 3, command_liar },     { "door", 2, command_door },     { "half-open", 2, command_half_open },
     { "budget", 3, command_budget }, { "links", 3, command_links },   { "storm", 4, command_storm },
+    { "crowd", 3, command_crowd },
 };
 
 int main(int argc, char **argv)

@@ -10,7 +10,7 @@
 
 #define FENCE_TRY_MS 300
 #define FENCE_TRIES 20
-#define UNFENCED_MAX 400     /* messages that fit into libzmq's queue by far */
+#define UNFENCED_MAX 100     /* messages that fit into our own sending queue by far */
 #define CREDIT_MAX 150.0     /* forged messages of one life: a follower's budget pays for 200 (LINKS_FINE) ... */
 #define CREDIT_PER_S 80.0    /* ... and for 100 a second more */
 #define BUDGET_FULL_MS 2200  /* a follower's budget starts where the stranger's was, and fills in two seconds */
