@@ -111,7 +111,9 @@ $(OUT)/tests/attacks: $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core) $(LIBS)
 
 # The network at scale: kad/ objects alone.
-SCALE_OBJ  := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
+SCALE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
+$(OUT)/tests/bench/bench_scale: $(OUT)/tests/bench/bench_scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -6,5 +6,6 @@ set -eu
 out=$1
 printf '%-4s %-46s %22s %22s %9s  %-22s %s\n' row what "measured (p10-p90)" "beside (p10-p90)" ratio budget reached
 "$out/tests/bench/bench_kad"
+"$out/tests/bench/bench_scale"
 "$out/tests/bench/bench_node" "$out"
 "$out/tests/bench/bench_store"
