@@ -277,7 +277,7 @@ int io_api_server_fd(const struct io_api_server *s) { return s->fd; }
 bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret_text, size_t *ret_size)
 {
     for (;;) {
-        uint8_t route[API_ROUTE_SIZE];
+        uint8_t route[API_ROUTE_SIZE] = { 0 };
         zmq_msg_t m;
 
         message_wipe(&s->in);
