@@ -41,13 +41,24 @@ static int argv_fill(struct cli *cli, const struct cli_args *args, struct node_a
     return 0;
 }
 
+/* One that was killed keeps its lock until the last of its threads is gone, a moment after its pid looks dead:
+ * a node that runs is one that answers. CAM_ENONODE when there is none, or none any more. */
+static int node_answers(struct cli *cli)
+{
+    struct io_api_reply end;
+    int err = cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, NULL);
+    if (!err) io_api_reply_clear(&end);
+    return err;
+}
+
 int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_started)
 {
     struct node_argv a;
     char text[IO_PROC_TEXT_SIZE];
     pid_t pid;
     *ret_started = false;
-    if (home_node(&cli->home, &pid) == 0) return 0;
+    int answer = node_answers(cli);
+    if (answer != CAM_ENONODE) return answer ? cli_node_error(cli, answer) : 0;
     int status = argv_fill(cli, args, &a);
     if (status) return status;
     argv_add(&a, "--ready-fd", IO_PROC_READY_TEXT);

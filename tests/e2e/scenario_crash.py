@@ -114,6 +114,17 @@ def kill_follower_while_posts_come(w):
 
 
 @scenario(timeout=60)
+def login_while_the_node_dies(w):
+    """A killed node holds its lock until its last thread is gone: `login` waits for that and starts another."""
+    ana, = w.users("ana")
+    ana.post("kept")
+    dying = ana.stop()
+    login = together([lambda: ana.login(), lambda: (time.sleep(2), os.kill(dying, signal.SIGKILL))])[0]
+    check(ana.pid != dying, "another node runs:", login)
+    equal(ana.texts(), ["kept"])
+
+
+@scenario(timeout=60)
 def restarted_node_is_locked(w):
     """Without the passphrase a restarted node serves and receives, but does not sign."""
     ana, bob = w.users("ana", "bob")
