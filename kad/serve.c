@@ -149,13 +149,13 @@ static int serve_get(struct kad *k, const struct addr *from, const struct krpc_m
     add_nodes(k, from, q, q->target, parts, r);
     if (kad_store_get(k->store, k->now, q->target, item))
         return 0;
+    /* Who asks with the very version that we hold is another holder in its hour: it sees to the rest of them, and we
+     * need not in ours (paper, section 2.5). An item that cannot change has the version 0. */
+    if (q->has_seq && q->seq == item->seq && node_is_proven(k, from))
+        kad_store_seen(k->store, k->now, KAD_RECORD_ITEM, q->target, NULL);
     if (item->is_mutable) {
         r->has_seq = true;
         r->seq = item->seq;
-        /* Who asks with the very version that we hold is another holder in its hour: it sees to the rest of them,
-         * and we need not in ours (paper, section 2.5). */
-        if (q->has_seq && q->seq == item->seq && node_is_proven(k, from))
-            kad_store_seen(k->store, k->now, KAD_RECORD_ITEM, q->target, NULL);
         if (q->has_seq && item->seq <= q->seq)
             return 0; /* BEP 44: the asker has this version already */
         r->k = item->pk;

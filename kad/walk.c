@@ -71,10 +71,10 @@ void walk_query(const struct request *r, struct krpc_msg *q)
 {
     q->method = KRPC_GET;
     q->target = r->target;
-    if (r->kind != REQUEST_GET && r->item.is_mutable) {
-        q->has_seq = true; /* who has no newer version need not send it */
-        q->seq = r->item.seq;
-    }
+    /* Who has no newer version need not send it, and a holder learns that another sees to its hour's work. */
+    q->has_seq = r->kind == REQUEST_REPLICATE || r->kind == REQUEST_HANDOVER ||
+                 (r->kind == REQUEST_PUT && r->item.is_mutable);
+    q->seq = r->item.seq;
 }
 
 /* A verified version from somewhere else than our own hands. */

@@ -137,14 +137,14 @@ static bool note_replication(struct net *net, struct net_datagram *d)
 }
 
 /* Sixteen holders, and each hour the first few of them see to it that all have it. */
-static void one_holder_does_the_work_of_the_hour(void **state)
+static void one_works_for_all(bool is_mutable)
 {
-    (void)state;
     struct net *net = net_new(24, &(struct net_options){.seed = 35, .latency_ms = 5});
     begin(net, net->n);
     struct identity *me = net_identity(1);
     uint8_t buf[100];
-    struct kad_item item = net_item(me, "public", 1, net_value(net, buf, sizeof buf, "still here"));
+    struct span v = net_value(net, buf, sizeof buf, "still here");
+    struct kad_item item = is_mutable ? net_item(me, "public", 1, v) : (struct kad_item){.v = v};
     struct result *put = net_put(net, 0, &item, NULL);
     net_run_until(net, put);
     assert_in_range(put->holders, 15, 16);
@@ -164,6 +164,13 @@ static void one_holder_does_the_work_of_the_hour(void **state)
     identity_free(me);
     net_check(net);
     net_free(net);
+}
+
+static void one_holder_does_the_work_of_the_hour(void **state)
+{
+    (void)state;
+    one_works_for_all(true);
+    one_works_for_all(false);
 }
 
 static void an_item_outlives_its_holders(void **state)
