@@ -21,6 +21,8 @@ struct kad_store *kad_store_new(const struct kad_store_config *config, const str
     s->no_shares = config->no_shares;
     s->no_splits = config->no_splits;
     rng_fill(rng, s->hash_key, sizeof s->hash_key);
+    for (int h = 0; h < HEAP_KINDS; h++)
+        s->heaps[h].first = STORE_NEVER;
     s->pools[POOL_ITEMS].max = config->items_max ? config->items_max : KAD_ITEMS_DEFAULT;
     s->pools[POOL_ENTRIES].max = config->entries_max ? config->entries_max : KAD_ENTRIES_DEFAULT;
     s->pools[POOL_PEERS].max = config->peers_max ? config->peers_max : KAD_PEERS_DEFAULT;
@@ -85,8 +87,7 @@ void kad_store_free(struct kad_store *s)
 void kad_store_tick(struct kad_store *s, struct now now)
 {
     struct store_heap *heap = &s->heaps[HEAP_EXPIRES];
-    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->at[0]->when[HEAP_EXPIRES] <= now.wall_ms;
-         i++) {
+    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->first <= now.wall_ms; i++) {
         struct store_record *r = heap->at[0];
         if (r->kind == STORE_ITEM)
             store_item_remove(s, (struct store_item *)r);
@@ -99,11 +100,8 @@ void kad_store_tick(struct kad_store *s, struct now now)
 
 uint64_t kad_store_deadline_ms(const struct kad_store *s, struct now now)
 {
-    uint64_t next_ms = NOW_NEVER;
-    if (s->heaps[HEAP_DUE].n > 0)
-        next_ms = s->heaps[HEAP_DUE].at[0]->when[HEAP_DUE];
-    if (s->heaps[HEAP_EXPIRES].n > 0) {
-        uint64_t wall_ms = s->heaps[HEAP_EXPIRES].at[0]->when[HEAP_EXPIRES];
+    uint64_t next_ms = s->heaps[HEAP_DUE].first, wall_ms = s->heaps[HEAP_EXPIRES].first;
+    if (wall_ms != STORE_NEVER) {
         uint64_t in_ms = wall_ms > now.wall_ms ? wall_ms - now.wall_ms : 0;
         if (now.mono_ms + in_ms < next_ms)
             next_ms = now.mono_ms + in_ms;
@@ -142,7 +140,7 @@ static bool shard_was_seen(struct kad_store *s, struct now now, struct store_sha
 bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_record)
 {
     struct store_heap *heap = &s->heaps[HEAP_DUE];
-    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->at[0]->when[HEAP_DUE] <= now.mono_ms; i++) {
+    for (int i = 0; i < STORE_TICK_MAX && heap->n > 0 && heap->first <= now.mono_ms; i++) {
         struct store_record *r = heap->at[0];
         store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
         bool expired = r->when[HEAP_EXPIRES] <= now.wall_ms;
@@ -242,9 +240,12 @@ void kad_store_check(const struct kad_store *s)
             peers += list->n;
         }
     }
-    for (int h = 0; h < HEAP_KINDS; h++)
-        for (uint32_t i = 1; i < s->heaps[h].n; i++)
-            assert(s->heaps[h].at[(i - 1) / 2]->when[h] <= s->heaps[h].at[i]->when[h]);
+    for (int h = 0; h < HEAP_KINDS; h++) {
+        const struct store_heap *heap = &s->heaps[h];
+        assert(heap->first == (heap->n > 0 ? heap->at[0]->when[h] : STORE_NEVER));
+        for (uint32_t i = 1; i < heap->n; i++)
+            assert(heap->at[(i - 1) / 2]->when[h] <= heap->at[i]->when[h]);
+    }
     const uint32_t held[POOL_KINDS] = {items, live + dead, peers};
     for (int p = 0; p < POOL_KINDS; p++) {
         const struct store_pool *pool = &s->pools[p];

@@ -91,6 +91,7 @@ struct store_peers {
 
 struct store_heap {
     struct store_record **at;
+    uint64_t first; /* the time of at[0]: asked for in every turn, when that record is far from any cache */
     uint32_t n, cap;
 };
 

@@ -174,6 +174,7 @@ void store_schedule(struct kad_store *s, struct store_record *r, enum store_heap
             heap_sift(heap, h, i, last);
         vector_shrink(&heap->at, heap->n, &heap->cap, sizeof *heap->at);
     }
+    heap->first = heap->n > 0 ? heap->at[0]->when[h] : STORE_NEVER;
 }
 
 uint64_t store_due_ms(struct kad_store *s, struct now now)
