@@ -334,11 +334,16 @@ bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const stru
     return (t->count[b] < bucket_room(t, b) || gives_way(t, b, id) >= 0) && subnet_allows(t, b, addr);
 }
 
+bool table_is_near(const struct table *t, const uint8_t id[ID_SIZE])
+{
+    return bucket_room(t, table_bucket(t, id)) > t->k;
+}
+
 bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE])
 {
     unsigned b = table_bucket(t, id);
 
-    return bucket_room(t, b) > t->k || t->count[b] < t->k / 2 || table_find(t, id);
+    return table_is_near(t, id) || t->count[b] < t->k / 2 || table_find(t, id);
 }
 
 /* RFC 6298's smoothing, in whole milliseconds, for one contact. */

@@ -88,6 +88,8 @@ enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t i
 bool table_failed(struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr);
 /* Would a contact with this id and address enter if it answered? (Nothing is changed.) */
 bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr);
+/* Does it lie in the smallest subtree around us that has k contacts, all of whom we keep? */
+bool table_is_near(const struct table *t, const uint8_t id[ID_SIZE]);
 /* Is a contact with this id one we should know soon: near us, or of a bucket that is less than half full? */
 bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE]);
 /* It asked us something; kept as a replacement candidate, unverified. */

@@ -243,6 +243,9 @@ void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr)
     kad_store_stats(k->store, &held);
     if (held.items + held.entries + held.tombstones == 0 || k->read_only)
         return;
+    /* A far one is not among the k closest to anything that we are the closest to. */
+    if (!table_is_near(&node_net_of(k, addr)->table, id))
+        return;
     if (!k->newcomers)
         k->newcomers = malloc(NODE_NEWCOMERS_MAX * sizeof *k->newcomers);
     if (!k->newcomers || k->n_newcomers == NODE_NEWCOMERS_MAX)
@@ -261,16 +264,16 @@ static bool is_ours_to_hand(struct kad *k, const uint8_t *target, const struct n
 {
     const struct node_net *net = node_net_of(k, &to->addr);
     const struct table_contact *near[UINT8_MAX];
-    size_t n = table_closest(&net->table, target, near, k->k, 0);
-    bool among = false;
+    size_t n = table_closest(&net->table, target, near, 2, 0); /* mostly enough to see that it is not ours */
 
-    for (size_t i = 0; i < n; i++) {
-        bool is_newcomer = id_equal(near[i]->id, to->id);
-        among = among || is_newcomer;
-        if (!is_newcomer && id_compare(target, near[i]->id, net->table.self) < 0)
+    for (size_t i = 0; i < n; i++)
+        if (!id_equal(near[i]->id, to->id) && id_compare(target, near[i]->id, net->table.self) < 0)
             return false;
-    }
-    return among;
+    n = table_closest(&net->table, target, near, k->k, 0);
+    for (size_t i = 0; i < n; i++)
+        if (id_equal(near[i]->id, to->id))
+            return true;
+    return false;
 }
 
 static struct request *request_for(struct kad *k, const struct kad_record *record, bool handover)
