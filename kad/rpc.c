@@ -102,7 +102,7 @@ bool rpc_begin(struct rpc *r, uint64_t mono_ms, struct rpc_tx *tx)
     rng_fill(r->rng, tx->tid + 2, RPC_TID_SIZE - 2);
     tx->sent_ms = mono_ms;
     tx->due_ms = mono_ms + tx->soft_ms;
-    tx->stalled = tx->resent = false;
+    tx->stalled = tx->resent = 0;
     r->tx[slot] = *tx;
     if (tx->due_ms < r->next_ms)
         r->next_ms = tx->due_ms;
@@ -145,16 +145,17 @@ bool rpc_next_due(struct rpc *r, uint64_t mono_ms, struct rpc_tx *ret, bool *ret
                 r->scan_next_ms = tx->due_ms;
             continue;
         }
-        *ret_failed = tx->stalled;
-        if (tx->stalled || tx->soft_ms == tx->hard_ms) {
-            *ret_failed = true;
+        *ret_failed = tx->stalled > tx->resent || tx->stalled == RPC_RETRIES;
+        if (*ret_failed) {
             *ret = *tx;
             release(r, slot);
             return true;
         }
-        tx->stalled = true;
-        tx->due_ms = tx->sent_ms + tx->hard_ms;
-        if (tx->due_ms < r->scan_next_ms)
+        if (tx->stalled++ == 0)
+            tx->due_ms = tx->sent_ms + tx->hard_ms;
+        if (tx->due_ms <= mono_ms)
+            r->scan = slot; /* looked at again at once: unless it has been sent again by then, it has failed */
+        else if (tx->due_ms < r->scan_next_ms)
             r->scan_next_ms = tx->due_ms;
         *ret = *tx;
         return true;
@@ -170,8 +171,13 @@ void rpc_resent(struct rpc *r, uint64_t mono_ms, const struct rpc_tx *tx)
 
     if (slot >= r->cap || r->tx[slot].method == 0 || memcmp(r->tx[slot].tid, tx->tid, RPC_TID_SIZE) != 0)
         return;
-    r->tx[slot].resent = true;
-    r->tx[slot].due_ms = mono_ms + tx->hard_ms;
+    uint32_t soon = tx->hard_ms / 3;
+    uint64_t due_ms = mono_ms + (++r->tx[slot].resent < RPC_RETRIES ? soon : tx->hard_ms - soon);
+    r->tx[slot].due_ms = due_ms;
+    if (due_ms < r->next_ms)
+        r->next_ms = due_ms;
+    if (due_ms < r->scan_next_ms)
+        r->scan_next_ms = due_ms;
 }
 
 void rpc_orphan(struct rpc *r, const void *request)

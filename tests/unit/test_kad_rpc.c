@@ -73,9 +73,13 @@ static void stalls_then_fails(void **state)
     assert_true(got.stalled);
     rpc_resent(&r, 1060, &got);
     assert_false(rpc_next_due(&r, 1060, &got, &failed));
+    assert_false(rpc_next_due(&r, 1125, &got, &failed));
+    assert_true(rpc_next_due(&r, 1126, &got, &failed) && !failed); /* a third of 200 ms later */
+    assert_int_equal(got.stalled, 2);
+    rpc_resent(&r, 1126, &got);
     assert_false(rpc_next_due(&r, 1259, &got, &failed));
-    assert_true(rpc_next_due(&r, 1260, &got, &failed));
-    assert_true(failed && got.resent);
+    assert_true(rpc_next_due(&r, 1260, &got, &failed)); /* the hard time-out from the second sending */
+    assert_true(failed && got.resent == RPC_RETRIES);
     assert_false(rpc_next_due(&r, 1260, &got, &failed));
     assert_int_equal(rpc_in_flight(&r), 0);
     /* Not sent again: it fails after the hard time-out from its only sending. */
@@ -85,6 +89,42 @@ static void stalls_then_fails(void **state)
     assert_false(rpc_next_due(&r, 2199, &got, &failed));
     assert_true(rpc_next_due(&r, 2200, &got, &failed) && failed);
     rpc_check(&r);
+    rpc_clear(&r);
+}
+
+/* Round trips are mostly so long that soft and hard time-out are the same; such a query may be sent again too, and
+ * fails at once when it is not. */
+static void stalls_first_when_soft_is_hard(void **state)
+{
+    (void)state;
+    struct rpc r;
+    bool failed;
+    struct rpc_tx slow = query(1), got;
+    slow.soft_ms = slow.hard_ms = 300;
+    rpc_init(&r, &rng);
+    for (int again = 0; again <= RPC_RETRIES; again++) {
+        struct rpc_tx tx = slow, other = query(2);
+        rpc_begin(&r, 1000, &tx);
+        rpc_begin(&r, 1000, &other);
+        uint64_t due_ms = 1300;
+        for (int i = 0; i < again; i++) {
+            unsigned stalled = 0;
+            while (rpc_next_due(&r, due_ms, &got, &failed)) {
+                stalled += !failed && memcmp(got.tid, tx.tid, RPC_TID_SIZE) == 0;
+                if (!failed && memcmp(got.tid, tx.tid, RPC_TID_SIZE) == 0)
+                    rpc_resent(&r, due_ms, &got);
+            }
+            assert_int_equal(stalled, 1);
+            rpc_check(&r);
+            due_ms += i == 0 ? 100 : 200;
+            assert_int_equal(rpc_deadline_ms(&r), due_ms);
+        }
+        unsigned fails = 0;
+        while (rpc_next_due(&r, due_ms, &got, &failed))
+            fails += failed && memcmp(got.tid, tx.tid, RPC_TID_SIZE) == 0;
+        assert_int_equal(fails, 1);
+        assert_int_equal(rpc_in_flight(&r), 0);
+    }
     rpc_clear(&r);
 }
 
@@ -126,10 +166,10 @@ static void begun_while_scanning(void **state)
     }
     struct rpc_tx got;
     unsigned n = 0;
-    while (rpc_next_due(&r, 1200, &got, &failed)) {
+    while (rpc_next_due(&r, 1199, &got, &failed)) {
         struct rpc_tx tx = query(100 + n++);
         assert_true(got.to.ip[3] < 100);
-        rpc_begin(&r, 1200, &tx);
+        rpc_begin(&r, 1199, &tx);
     }
     assert_int_equal(n, 20);
     assert_int_equal(rpc_in_flight(&r), 40);
@@ -231,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(answered_once_by_who_was_asked, setup),
         cmocka_unit_test_setup(stalls_then_fails, setup),
+        cmocka_unit_test_setup(stalls_first_when_soft_is_hard, setup),
         cmocka_unit_test_setup(many_at_once_up_to_the_bound, setup),
         cmocka_unit_test_setup(begun_while_scanning, setup),
         cmocka_unit_test_setup(patience_adapts, setup),
