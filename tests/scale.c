@@ -2,7 +2,10 @@
  * nodes where there is memory for them. One seed is one run, bit for bit.
  *
  *   scale --nodes N --seed S --hours H     a network in life: keys with and without repair, lookups, all measured
- *         [--keys N] [--mean S] [--loss P] [--duplicate P] [--reorder P] [--returns P] [--cuts N] [--fill | --join]
+ *         [--keys N] [--mortal N] [--mutable EACH]   keys kept up, keys left to die, which are mutable and signed
+ *         [--mean S] [--returns P]                   sessions, and the share of nodes that crash and come back
+ *         [--loss P] [--duplicate P] [--reorder P] [--cuts N]   faults; each N-th hour the network is cut in two
+ *         [--fill | --join]                          how it begins
  *   scale --curve [--nodes MAX]            lookups by the size of the network, 1,000 to MAX: the rows of docs/scale.tsv
  *   scale --alike [--nodes N] [--hours H]  networks that joined and lived beside one filled directly
  *   scale --seeds                          what every commit must pass; ends with "N passed, N failed"
@@ -13,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/scale_mortal.h"
 #include "tests/scale_seeds.h"
 #include "tests/scale_shape.h"
 #include "tests/scale_world.h"
@@ -20,11 +24,12 @@
 #define JOIN_NODES_MAX 20000   /* beyond, tables are filled directly unless --join */
 #define SAMPLE 500             /* gets in an hour of life */
 #define FINDS 2000
-#define HOLDERS_MAX KAD_K
+#define MORTAL_MAX 10000       /* keys left to die unless told otherwise: as many as are kept, or these */
+#define MUTABLE_EVERY 10
 
 struct options {
     struct scale_world_config world;
-    uint32_t keys, cuts;
+    uint32_t keys, mortal, cuts;
     double hours;
     bool fill, join, curve, alike, seeds;
 };
@@ -41,18 +46,66 @@ static struct scale_tally run_batch(struct scale_world *w, enum scale_kind kind,
 
 /* ---- a network in life --------------------------------------------------------------------------------- */
 
-static void progress(struct scale_world *w, double hour, const struct scale_tally *gets, uint64_t sent, double span_s,
-                     double since_s)
-{
-    struct scale_shape s;
+/* What a life is told by: the keys that are kept up, those that are left to die, and what was counted. */
+struct sim {
+    struct scale_world w;
+    const struct options *o;
+    struct scale_mortal *mortal;
+    double begun_s, life_s;              /* real time; virtual time since life began */
+    uint64_t life_ms;                    /* when life began */
+    uint64_t gets, found, wrong;         /* hourly samples, and what was found of them */
+    uint64_t sent_in_life;               /* without those samples */
+};
 
-    scale_shape_take(w->net, &s);
-    printf("%6.2f %9u %8.1f %6.2f%% %9.2f %9.3f%% %7.1f %8.0f %8.1f  %016llx\n", hour, w->net->up,
-           scale_shape_mean(s.size, s.n), 100 * s.dead, (double)sent / span_s / w->net->up, 100 * scale_tally_share(gets),
-           gets->ended ? (double)gets->holders / (double)gets->ended : 0, scale_resident_mib(), scale_real_s() - since_s,
+static double put_rate(uint32_t keys)
+{
+    return keys / 120.0 > 50 ? keys / 120.0 : 50;
+}
+
+static void put_all(struct sim *s)
+{
+    const struct options *o = s->o;
+    struct scale_tally kept = run_batch(&s->w, SCALE_PUT, 0, o->keys, false, put_rate(o->keys));
+    struct scale_tally mortal = run_batch(&s->w, SCALE_PUT, 0, o->mortal, true, put_rate(o->keys));
+
+    s->mortal = scale_mortal_new(s->w.work, o->mortal);
+    printf("%u keys put to be kept up: %llu stored, %.2f holders each; %u put to be left to die: %llu stored, %.2f holders\n",
+           o->keys, (unsigned long long)kept.good, kept.good ? (double)kept.holders / (double)kept.good : 0, o->mortal,
+           (unsigned long long)mortal.good, scale_mortal_holders(s->mortal));
+    scale_tally_clear(&kept);
+    scale_tally_clear(&mortal);
+}
+
+/* How many nodes hold a key, on average over a sample: looked up, not asked for. */
+static double sampled_holders(const struct sim *s)
+{
+    uint32_t slots[SCALE_HOLDERS_MAX], n = 0, holders = 0;
+
+    for (uint32_t i = 0; i < s->o->keys; i += s->o->keys / SAMPLE + 1, n++)
+        holders += scale_work_holders(s->w.work, i, false, slots);
+    return n ? (double)holders / n : 0;
+}
+
+static void progress_head(void)
+{
+    puts("\n  hour    nodes  joined contacts    dead  sent/s,node    found  holders  held by   lost      MiB  real s"
+         "  rolling hash");
+}
+
+static void progress(struct sim *s, double hour, const struct scale_tally *gets, double rate)
+{
+    struct scale_world *w = &s->w;
+    struct scale_shape shape;
+
+    scale_shape_take(w->net, &shape);
+    printf("%6.2f %8u %7llu %8.1f %6.2f%% %12.3f %7.2f%% %8.2f %8.2f %6u %8.0f %7.0f  %016llx\n", hour, w->net->up,
+           (unsigned long long)(w->life->joined + w->life->returned), scale_shape_mean(shape.size, shape.n),
+           100 * shape.dead, rate, 100 * scale_tally_share(gets),
+           gets->ended ? (double)gets->holders / (double)gets->ended : 0, s->o->keys ? sampled_holders(s) : 0,
+           scale_mortal_lost(s->mortal), scale_resident_mib(), scale_real_s() - s->begun_s,
            (unsigned long long)w->net->hash);
     fflush(stdout);
-    scale_shape_clear(&s);
+    scale_shape_clear(&shape);
 }
 
 /* An hour with a cut network in its middle, if there is one; the sample of gets counts after it has healed. */
@@ -70,100 +123,133 @@ static void live(struct scale_world *w, double seconds, bool cut)
     scale_world_run(w, seconds / 3);
 }
 
+static void live_all(struct sim *s)
+{
+    const struct options *o = s->o;
+    struct scale_net *net = s->w.net;
+    double step_s = o->hours < 1 ? o->hours * 3600 : 3600;
+    uint32_t sample = o->keys < SAMPLE ? o->keys : SAMPLE;
+
+    progress_head();
+    for (uint32_t hour = 0; (hour + 0.5) * step_s < o->hours * 3600; hour++) {
+        uint64_t before = net->counts.sent, from_ms = net->wheel.now_ms;
+        uint64_t end_ms = s->life_ms + (uint64_t)((hour + 1) * step_s * 1000);
+        live(&s->w, (double)(end_ms - from_ms) / 1000, o->cuts && hour % o->cuts == o->cuts - 1);
+        uint64_t quiet = net->counts.sent - before;
+        s->sent_in_life += quiet;
+        /* Other keys each hour, for a get repairs what it finds. */
+        struct scale_tally gets = run_batch(&s->w, SCALE_GET, o->keys > sample ? hour * sample % (o->keys - sample) : 0,
+                                            sample, false, 50);
+        s->gets += gets.asked - gets.gone;
+        s->found += gets.good;
+        s->wrong += gets.wrong;
+        progress(s, (hour + 1) * step_s / 3600, &gets, (double)quiet * 1000 / (double)(end_ms - from_ms) / net->up);
+        scale_tally_clear(&gets);
+    }
+    s->life_s = (double)(net->wheel.now_ms - s->life_ms) / 1000;
+}
+
 static void report_finds(struct scale_world *w)
 {
     struct scale_tally t = run_batch(w, SCALE_FIND, 0, FINDS, false, 100);
 
-    printf("lookups                        %9llu   hops to the first of the k closest %.2f, nodes asked %.1f\n",
+    printf("finds of random ids            %9llu   hops to the first of the k closest %.2f, nodes asked %.1f\n",
            (unsigned long long)t.ended, scale_tally_hops(&t), t.ended ? (double)t.answers / (double)t.ended : 0);
-    printf("  of the true k closest, named %8.3f%%   p50 %u ms, p99 %u ms\n",
+    printf("  the true k closest, named    %8.3f%%   p50 %u ms, p99 %u ms\n",
            t.closest ? 100 * (double)t.named / (double)t.closest : 0, scale_tally_latency_ms(&t, 0.5),
            scale_tally_latency_ms(&t, 0.99));
     scale_tally_clear(&t);
 }
 
-/* Keys that nobody holds any more, and how many holders the others have. */
-static uint32_t count_lost(struct scale_world *w, uint32_t keys, bool mortal, double *ret_holders)
+/* Returns how many of the keys that were kept up nobody holds. */
+static uint32_t report_kept(struct sim *s)
 {
-    uint32_t lost = 0;
+    uint32_t slots[SCALE_HOLDERS_MAX], lost = 0, least = UINT32_MAX;
+    const uint32_t keys = s->o->keys;
     uint64_t holders = 0;
 
     for (uint32_t i = 0; i < keys; i++) {
-        uint32_t n = scale_work_holders(w->work, i, mortal);
+        uint32_t n = scale_work_holders(s->w.work, i, false, slots);
         lost += n == 0;
         holders += n;
+        least = n < least ? n : least;
     }
-    *ret_holders = keys ? (double)holders / keys : 0;
+    struct scale_tally all = run_batch(&s->w, SCALE_GET, 0, keys, false, put_rate(keys));
+    printf("keys with hourly repair        %9u   lost %u; held by %.1f nodes, at least %u; found by gets %llu of %llu\n",
+           keys, lost, keys ? (double)holders / keys : 0, keys ? least : 0, (unsigned long long)all.good,
+           (unsigned long long)(all.asked - all.gone));
+    s->wrong += all.wrong;
+    scale_tally_clear(&all);
     return lost;
+}
+
+static void report_mortal(const struct sim *s)
+{
+    const struct scale_life_config *life = &s->o->world.life;
+    uint32_t n = s->o->mortal, lost = scale_mortal_lost(s->mortal);
+
+    if (n == 0)
+        return;
+    printf("keys without repair            %9u   lost %.2f%%; copies that strayed: %u\n", n, 100.0 * lost / n,
+           scale_mortal_strays(s->mortal));
+    if (life->mean_s <= 0 || life->returns > 0) /* the formula is about those who never return */
+        return;
+    struct scale_mortal_fate f = scale_mortal_expected(s->mortal, life->mean_s, s->life_s);
+    printf("  the residual-life formula    %8.2f%%   for sixteen holders each; %.2f%% for those they had, give or take "
+           "%.2f%%:\n  %43.2f standard deviations off\n",
+           100 * scale_unrepaired_loss(life->mean_s, s->life_s, KAD_K), 100 * f.share, 100 * f.deviation,
+           f.deviation > 0 ? ((double)lost / n - f.share) / f.deviation : 0);
+}
+
+static int report(struct sim *s)
+{
+    struct scale_world *w = &s->w;
+    const struct options *o = s->o;
+    const struct scale_counts *c = &w->net->counts;
+
+    printf("\n%u nodes, seed %llu, %.2f virtual hours, mean session %.0f s; loss %.3g, twice %.3g, late %.3g\n",
+           w->net->config.slots, (unsigned long long)o->world.net.seed, s->life_s / 3600, o->world.life.mean_s,
+           o->world.net.loss, o->world.net.duplicate, o->world.net.reorder);
+    printf("nodes that came %llu, left %llu, crashed %llu, returned %llu\n", (unsigned long long)w->life->joined,
+           (unsigned long long)w->life->left, (unsigned long long)w->life->crashed,
+           (unsigned long long)w->life->returned);
+    printf("datagrams                      %9.0f k   sent in life, without our gets: %.3f a second and node\n",
+           (double)s->sent_in_life / 1e3, (double)s->sent_in_life / s->life_s / w->net->config.slots);
+    printf("  of all %.0f k                 lost %llu, twice %llu, late %llu, cut off %llu, to nobody %llu\n",
+           (double)c->sent / 1e3, (unsigned long long)c->lost, (unsigned long long)c->duplicated,
+           (unsigned long long)c->reordered, (unsigned long long)c->cut, (unsigned long long)c->unreachable);
+    uint32_t lost = report_kept(s);
+    report_mortal(s);
+    printf("gets in life                   %9llu   found %.3f%%; values never put: %llu\n", (unsigned long long)s->gets,
+           s->gets ? 100 * (double)s->found / (double)s->gets : 0, (unsigned long long)s->wrong);
+    report_finds(w);
+    printf("memory                         %9.0f MiB resident, %.0f bytes of heap a node\n", scale_resident_mib(),
+           scale_heap_bytes() / w->net->up);
+    printf("time                           %9.0f s real, %.0f s of processor\n", scale_real_s() - s->begun_s,
+           scale_cpu_s());
+    printf("rolling hash                   %016llx\n", (unsigned long long)w->net->hash);
+    return lost || s->wrong ? 1 : 0;
 }
 
 static int sim(const struct options *o)
 {
-    struct scale_world w;
+    struct sim s = {.o = o, .begun_s = scale_real_s()};
     struct scale_world_config config = o->world;
-    double begun_s = scale_real_s(), kept_holders, mortal_holders;
-    uint32_t keys = o->keys;
 
     config.fill = o->fill || (!o->join && config.net.slots > JOIN_NODES_MAX);
-    scale_world_open(&w, &config);
-    printf("%u nodes %s: %.0f s, %.0f MiB, %.0f bytes of heap a node\n", w.net->up,
-           config.fill ? "filled directly" : "joined", scale_real_s() - begun_s, scale_resident_mib(),
-           scale_heap_bytes() / w.net->up);
-    double rate = keys / 120.0 > 50 ? keys / 120.0 : 50;
-    struct scale_tally kept = run_batch(&w, SCALE_PUT, 0, keys, false, rate);
-    struct scale_tally mortal = run_batch(&w, SCALE_PUT, 0, keys, true, rate);
-    printf("%u keys put and kept up (%llu stored), %u put and left to die (%llu stored)\n", keys,
-           (unsigned long long)kept.good, keys, (unsigned long long)mortal.good);
-    printf("  hour     nodes contacts    dead  dgram/s/n gets found holders      MiB     real  rolling hash\n");
-    w.net->swallow = scale_work_swallow;
-    scale_life_begin(w.life);
-    uint64_t life_ms = w.net->wheel.now_ms, sent = w.net->counts.sent;
-    double step_s = o->hours < 1 ? o->hours * 3600 : 3600;
-    uint64_t gets_asked = 0, gets_good = 0, wrong = 0;
-    for (uint32_t hour = 0; (hour + 0.5) * step_s < o->hours * 3600; hour++) {
-        uint64_t before = w.net->counts.sent, from_ms = w.net->wheel.now_ms;
-        uint64_t end_ms = life_ms + (uint64_t)((hour + 1) * step_s * 1000);
-        live(&w, (double)(end_ms - from_ms) / 1000, o->cuts && hour % o->cuts == o->cuts - 1);
-        double span_s = (double)(w.net->wheel.now_ms - from_ms) / 1000;
-        uint64_t quiet = w.net->counts.sent - before;
-        struct scale_tally gets = run_batch(&w, SCALE_GET, keys > SAMPLE ? hour * SAMPLE % (keys - SAMPLE) : 0,
-                                            keys < SAMPLE ? keys : SAMPLE, false, 50);
-        gets_asked += gets.asked - gets.gone;
-        gets_good += gets.good;
-        wrong += gets.wrong;
-        progress(&w, (hour + 1) * step_s / 3600, &gets, quiet, span_s, begun_s);
-        scale_tally_clear(&gets);
-    }
-    double lived_s = (double)(w.net->wheel.now_ms - life_ms) / 1000;
-    uint64_t sent_in_life = w.net->counts.sent - sent;
-    uint32_t kept_lost = count_lost(&w, keys, false, &kept_holders);
-    uint32_t mortal_lost = count_lost(&w, keys, true, &mortal_holders);
-    struct scale_tally all = run_batch(&w, SCALE_GET, 0, keys, false, rate);
-
-    printf("\n%u nodes, seed %llu, %.2f virtual hours, mean session %.0f s; loss %.3g, twice %.3g, late %.3g\n",
-           w.net->config.slots, (unsigned long long)config.net.seed, lived_s / 3600, config.life.mean_s, config.net.loss,
-           config.net.duplicate, config.net.reorder);
-    printf("came %llu, left %llu, crashed %llu, returned %llu\n", (unsigned long long)w.life->joined,
-           (unsigned long long)w.life->left, (unsigned long long)w.life->crashed, (unsigned long long)w.life->returned);
-    printf("datagrams sent in life         %9.0f k   %.2f a second and node\n", (double)sent_in_life / 1e3,
-           (double)sent_in_life / lived_s / w.net->config.slots);
-    printf("keys with hourly repair        %9u   lost %u; holders each %.1f; found by gets %llu of %llu\n", keys, kept_lost,
-           kept_holders, (unsigned long long)all.good, (unsigned long long)(all.asked - all.gone));
-    printf("keys without repair            %9u   lost %.2f%%; the residual-life formula says %.2f%%\n", keys,
-           keys ? 100.0 * mortal_lost / keys : 0,
-           config.life.mean_s > 0 && config.life.returns == 0
-               ? 100 * scale_unrepaired_loss(config.life.mean_s, lived_s, HOLDERS_MAX) : 0);
-    printf("gets in life                   %9llu   found %.3f%%; values never put: %llu\n", (unsigned long long)gets_asked,
-           gets_asked ? 100 * (double)gets_good / (double)gets_asked : 0, (unsigned long long)wrong);
-    report_finds(&w);
-    printf("memory                         %9.0f MiB resident, %.0f bytes of heap a node; %.0f s of real time\n",
-           scale_resident_mib(), scale_heap_bytes() / w.net->up, scale_real_s() - begun_s);
-    printf("rolling hash                   %016llx\n", (unsigned long long)w.net->hash);
-    scale_tally_clear(&kept);
-    scale_tally_clear(&mortal);
-    scale_tally_clear(&all);
-    scale_world_close(&w);
-    return kept_lost || wrong ? 1 : 0;
+    scale_world_open(&s.w, &config);
+    printf("%u nodes %s: %.0f s, %.0f MiB, %.0f bytes of heap a node\n", s.w.net->up,
+           config.fill ? "filled directly" : "joined", scale_real_s() - s.begun_s, scale_resident_mib(),
+           scale_heap_bytes() / s.w.net->up);
+    fflush(stdout);
+    put_all(&s);
+    scale_life_begin(s.w.life);
+    s.life_ms = s.w.net->wheel.now_ms;
+    live_all(&s);
+    int status = report(&s);
+    scale_mortal_free(s.mortal);
+    scale_world_close(&s.w);
+    return status;
 }
 
 /* ---- the curve ----------------------------------------------------------------------------------------- */
@@ -264,7 +350,8 @@ static const struct option long_options[] = {
     {"mean", required_argument, NULL, 'm'},   {"loss", required_argument, NULL, 'l'},
     {"duplicate", required_argument, NULL, 'd'}, {"reorder", required_argument, NULL, 'r'},
     {"returns", required_argument, NULL, 'R'}, {"cuts", required_argument, NULL, 'c'},
-    {"mutable", required_argument, NULL, 'M'}, {"fill", no_argument, NULL, 'f'},
+    {"mutable", required_argument, NULL, 'M'}, {"mortal", required_argument, NULL, 'o'},
+    {"fill", no_argument, NULL, 'f'},
     {"join", no_argument, NULL, 'j'},         {"curve", no_argument, NULL, 'C'},
     {"alike", no_argument, NULL, 'A'},        {"seeds", no_argument, NULL, 'S'},
     {NULL, 0, NULL, 0},
@@ -286,6 +373,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'r': o->world.net.reorder = atof(optarg); break;
         case 'R': o->world.life.returns = atof(optarg); break;
         case 'c': o->cuts = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'o': o->mortal = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'M': o->world.mutable_every = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'f': o->fill = true; break;
         case 'j': o->join = true; break;
@@ -301,14 +389,17 @@ static bool parse(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
     struct options o = {
-        .world = {.net = {.slots = 1000, .seed = 1}, .life = {.mean_s = SCALE_SESSION_MEAN_S, .away_s = 600, .moves = 0.3}},
-        .keys = 1000, .hours = 24,
+        .world = {.mutable_every = MUTABLE_EVERY, .net = {.slots = 1000, .seed = 1},
+                  .life = {.mean_s = SCALE_SESSION_MEAN_S, .away_s = 600, .moves = 0.3}},
+        .keys = 1000, .mortal = UINT32_MAX, .hours = 24,
     };
 
     if (sodium_init() < 0 || !parse(argc, argv, &o)) {
         fputs("scale --nodes N --seed S --hours H | --curve | --alike | --seeds   (see the head of tests/scale.c)\n", stderr);
         return 64;
     }
+    if (o.mortal == UINT32_MAX)
+        o.mortal = o.keys < MORTAL_MAX ? o.keys : MORTAL_MAX;
     if (o.seeds)
         return scale_seeds();
     if (o.curve)

@@ -72,7 +72,7 @@ struct scale_net {
     struct scale_work *work;
     void (*on_event)(struct scale_work *work, uint32_t slot, const struct kad_event *e);
     void (*on_work)(struct scale_work *work, struct wheel_event *e);
-    bool (*swallow)(const uint8_t *data, size_t size); /* true: this datagram is lost on purpose */
+    bool (*swallow)(const uint8_t *data, size_t size); /* true: this query is answered without reaching anybody */
 
     struct scale_datagram *free[4];
     void **slabs;

@@ -140,6 +140,7 @@ static struct outcome troubled(uint64_t seed)
     struct scale_world w;
     struct scale_tally t;
     struct outcome o = {0};
+    uint32_t slots[SCALE_HOLDERS_MAX];
 
     scale_world_open(&w, &config);
     scale_work_run(w.work, &(struct scale_batch){.kind = SCALE_PUT, .n = KEYS, .per_s = 20}, &t);
@@ -160,7 +161,7 @@ static struct outcome troubled(uint64_t seed)
     scale_life_end(w.life); /* what is there now must be found */
     scale_world_run(&w, 120);
     for (uint32_t i = 0; i < KEYS; i++)
-        o.lost += scale_work_holders(w.work, i, false) == 0;
+        o.lost += scale_work_holders(w.work, i, false, slots) == 0;
     scale_work_run(w.work, &(struct scale_batch){.kind = SCALE_GET, .n = KEYS, .per_s = 20}, &t);
     o.late_gets = scale_tally_share(&t);
     o.wrong += (double)t.wrong;

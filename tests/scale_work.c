@@ -11,9 +11,9 @@
 
 #define LIFE_S (30 * 86400)
 #define WAIT_MS 60000
-#define MORTAL "6:mortali1e"
 #define VALUE_MAX 96
 #define SALT_MAX 16
+#define NEAR_MAX 128   /* nodes beside a key that are looked at for holders */
 #define MAP_SLOTS 4096 /* of the hops of one find: a few hundred nodes are named */
 
 struct hop { uint64_t id; uint32_t hops; };
@@ -88,28 +88,38 @@ void scale_work_target(const struct scale_work *w, uint32_t i, bool mortal, uint
     kad_item_target(&key.item, ret);
 }
 
-uint32_t scale_work_holders(const struct scale_work *w, uint32_t i, bool mortal)
+/* Of the slots near[0 .. n) those that hold it. */
+static uint32_t pick_holders(const struct scale_work *w, const uint8_t target[KAD_ID_SIZE], const uint32_t *near,
+                             size_t n, uint32_t ret_slots[SCALE_HOLDERS_MAX])
 {
-    uint8_t target[KAD_ID_SIZE];
-    uint32_t near[512], holders = 0;
+    uint32_t holders = 0;
     struct kad_item held;
 
-    /* Nobody beyond these holds it: a put goes to the 16 closest, and few can have come between since. */
-    scale_work_target(w, i, mortal, target);
-    size_t n = scale_ids_closest(&w->net->ids, target, near, sizeof near / sizeof *near);
-    for (size_t j = 0; j < n; j++)
-        holders += kad_store_get(w->net->nodes[near[j]].kad->store, scale_net_now(w->net), target, &held) == 0;
+    for (size_t i = 0; i < n && holders < SCALE_HOLDERS_MAX; i++) {
+        struct kad *kad = w->net->nodes[near[i]].kad;
+        if (kad && kad_store_get(kad->store, scale_net_now(w->net), target, &held) == 0)
+            ret_slots[holders++] = near[i];
+    }
     return holders;
 }
 
-bool scale_work_swallow(const uint8_t *data, size_t size)
+uint32_t scale_work_holders(const struct scale_work *w, uint32_t i, bool mortal, uint32_t ret_slots[SCALE_HOLDERS_MAX])
 {
-    /* A put ends in: 1:q3:put 1:t6:...... 1:y1:qe */
-    static const char method[] = "1:q3:put1:t6:";
-    const size_t back = sizeof method - 1 + 6 + 7;
+    uint8_t target[KAD_ID_SIZE];
+    uint32_t near[NEAR_MAX];
 
-    return size > back && memcmp(data + size - back, method, sizeof method - 1) == 0 &&
-           memmem(data, size, MORTAL, sizeof MORTAL - 1) != NULL;
+    /* A put goes to the 16 closest, and not many can have come between since. */
+    scale_work_target(w, i, mortal, target);
+    size_t n = scale_ids_closest(&w->net->ids, target, near, NEAR_MAX);
+    uint32_t holders = pick_holders(w, target, near, n, ret_slots);
+    for (uint32_t slot = 0; slot < w->net->config.slots && holders == 0; slot++) /* before it is called lost */
+        holders = pick_holders(w, target, &slot, 1, ret_slots);
+    return holders;
+}
+
+struct scale_net *scale_work_net(const struct scale_work *w)
+{
+    return w->net;
 }
 
 /* ---- hops ---------------------------------------------------------------------------------------------- */

@@ -51,9 +51,9 @@ double scale_tally_hops(const struct scale_tally *t);
 void scale_tally_clear(struct scale_tally *t);
 
 void scale_work_target(const struct scale_work *w, uint32_t key, bool mortal, uint8_t ret[KAD_ID_SIZE]);
-/* How many live nodes hold the key: looked up in their stores, without a datagram. */
-uint32_t scale_work_holders(const struct scale_work *w, uint32_t key, bool mortal);
-/* The hook `swallow` that lets no put of a mortal key through. */
-bool scale_work_swallow(const uint8_t *data, size_t size);
+#define SCALE_HOLDERS_MAX 128
+/* The slots of the live nodes that hold the key, and how many: looked up in their stores, without a datagram. */
+uint32_t scale_work_holders(const struct scale_work *w, uint32_t key, bool mortal, uint32_t ret_slots[SCALE_HOLDERS_MAX]);
+struct scale_net *scale_work_net(const struct scale_work *w);
 
 #endif
