@@ -19,7 +19,7 @@ void event_push(struct kad *k, const struct kad_event *e)
 {
     size_t fixed = sizeof(struct node_event), bytes = 0;
     size_t contacts = e->n_contacts * sizeof *e->contacts, entries = e->n_entries * sizeof *e->entries;
-    size_t item = e->item ? sizeof *e->item : 0;
+    size_t item = e->item ? sizeof *e->item : 0, peers = e->n_peers * sizeof *e->peers;
 
     if (e->item)
         bytes += e->item->salt.size + e->item->v.size;
@@ -28,12 +28,12 @@ void event_push(struct kad *k, const struct kad_event *e)
     /* All of these structs have the alignment of a uint64_t at most, and their sizes keep to it. */
     _Static_assert(sizeof(struct node_event) % 8 == 0 && sizeof(struct kad_item) % 8 == 0 &&
                    sizeof(struct kad_entry) % 8 == 0, "blocks follow one another");
-    struct node_event *node = malloc(fixed + item + entries + contacts + bytes);
+    struct node_event *node = malloc(fixed + item + entries + contacts + peers + bytes);
     if (!node)
         return;
     node->next = NULL;
     node->e = *e;
-    uint8_t *at = (uint8_t *)node + fixed, *tail = at + item + entries + contacts;
+    uint8_t *at = (uint8_t *)node + fixed, *tail = at + item + entries + contacts + peers;
     if (e->item) {
         struct kad_item *copy = (struct kad_item *)(void *)at;
         *copy = *e->item;
@@ -54,6 +54,11 @@ void event_push(struct kad *k, const struct kad_event *e)
     if (e->n_contacts) {
         memcpy(at, e->contacts, contacts);
         node->e.contacts = (const struct kad_contact *)(const void *)at;
+        at += contacts;
+    }
+    if (e->n_peers) {
+        memcpy(at, e->peers, peers);
+        node->e.peers = (const struct addr *)(const void *)at;
     }
     if (k->events_last)
         k->events_last->next = node;

@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "core/hash.h"
 #include "kad/node.h"
+#include "kad/peers.h"
 #include "kad/request.h"
 
 #define SAVE_SMALL 32          /* contacts: below this a changed table is saved within ... */
@@ -364,6 +365,34 @@ int kad_set_get(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], 
     if (!r)
         return CAM_EFULL;
     if (setwalk_for_get(r, root, fresh, max)) {
+        request_discard(r);
+        return CAM_EFULL;
+    }
+    request_submit(k, r);
+    return 0;
+}
+
+int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint64_t tag)
+{
+    k->now = now;
+    struct request *r = request_new(k, REQUEST_PEERS, info_hash, tag);
+    if (!r)
+        return CAM_EFULL;
+    if (peers_for_get(r)) {
+        request_discard(r);
+        return CAM_EFULL;
+    }
+    request_submit(k, r);
+    return 0;
+}
+
+int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag)
+{
+    k->now = now;
+    struct request *r = request_new(k, REQUEST_ANNOUNCE, info_hash, tag);
+    if (!r)
+        return CAM_EFULL;
+    if (peers_for_announce(r, port)) {
         request_discard(r);
         return CAM_EFULL;
     }

@@ -128,6 +128,8 @@ enum kad_event_kind {
     KAD_EVENT_PUT,      /* final: holders that stored it; CAM_ENET none; CAM_ECAS, CAM_ESTALE: someone has newer */
     KAD_EVENT_SET,      /* of a set get: some entries, verified, each key once; final when `last` */
     KAD_EVENT_SET_PUT,  /* final, as PUT */
+    KAD_EVENT_PEERS,    /* of get_peers: some, each once, as they come; the last has none: status as GET, holders */
+    KAD_EVENT_ANNOUNCE, /* final: holders that took it; CAM_ENET none */
 };
 
 struct kad_event {
@@ -142,6 +144,8 @@ struct kad_event {
     size_t n_contacts;
     const struct kad_entry *entries; /* SET: highest seq of each key, tombstones included */
     size_t n_entries;
+    const struct addr *peers;      /* PEERS */
+    size_t n_peers;
     uint32_t holders;              /* others that stored / had it; our own copy is not counted */
     int64_t newer_seq;             /* PUT with CAM_ESTALE or CAM_ECAS: the seq a holder has */
 };
@@ -179,6 +183,14 @@ int kad_set_put(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], 
 /* All entries under root, or the most recently refreshed ones (fresh), at most `max` (0 = no bound). */
 int kad_set_get(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool fresh, uint32_t max,
                 uint64_t tag);
+
+/* Who announced itself under info_hash (BEP 5), as addresses that others say: nothing vouches for them. The last
+ * event has CAM_ENOENT when nobody knows any. */
+int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint64_t tag);
+/* Announces us under info_hash at the k closest, and here when we are among them: this node's address as others see
+ * it, with `port`, or port 0: the one that they see. Holders forget it after KAD_LIFE_PEER_S; repeating is the
+ * caller's. */
+int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag);
 
 /* ---- looking in --------------------------------------------------------------------------------------- */
 

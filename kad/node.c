@@ -14,7 +14,8 @@ static void envelope(struct kad *k, const struct addr *to, struct krpc_msg *m)
     m->network = k->has_network ? k->network : NULL;
     if (m->kind == KRPC_QUERY) {
         m->ro = k->read_only;
-        bool finds = m->method == KRPC_FIND_NODE || m->method == KRPC_GET || m->method == KRPC_SGET;
+        bool finds = m->method == KRPC_FIND_NODE || m->method == KRPC_GET_PEERS || m->method == KRPC_GET ||
+                     m->method == KRPC_SGET;
         if (finds && k->net[0].used && k->net[1].used)
             m->want = KRPC_WANT4 | KRPC_WANT6;
     }

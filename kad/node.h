@@ -8,6 +8,7 @@
  *     request*.c a request from its start to its final event: lookups, find, ping
  *     walk.c     get, put, repair and replication of items
  *     setwalk.c  reading and writing signed sets, shard by shard
+ *     peers.c    peers of an info-hash: asking for them, announcing ourselves
  *     event.c    what rises to the caller
  *
  *     datagram -> kad_recv -> query: serve_query -> reply

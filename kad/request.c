@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "kad/peers.h"
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
@@ -30,6 +31,7 @@ static void free_one(struct request *r)
 {
     request_free_legs(r);
     setwalk_free(r->set);
+    peers_free(r->peers);
     free(r->value);
     free(r);
 }
@@ -113,6 +115,10 @@ static void begin(struct kad *k, struct request *r)
     case REQUEST_REPLICATE:
     case REQUEST_HANDOVER:
         walk_begin(k, r);
+        break;
+    case REQUEST_PEERS:
+    case REQUEST_ANNOUNCE:
+        peers_begin(k, r);
         break;
     default:
         break;
@@ -264,6 +270,7 @@ void request_check(const struct kad *k)
         n += !r->inner;
         active += r->counted && !r->inner;
         inner += r->counted && r->inner;
+        assert(!r->peers || (r->peers->n[0] <= PEERS_FOUND_MAX && r->peers->n[1] <= PEERS_FOUND_MAX));
         assert(r->n_legs <= REQUEST_LEGS_MAX && r->prev == (r == k->first ? NULL : r->prev));
         for (unsigned i = 0; i < r->n_legs; i++) {
             const struct lookup *l = r->legs[i];

@@ -22,6 +22,8 @@ enum request_kind {
     REQUEST_PUT,
     REQUEST_SET_GET,
     REQUEST_SET_PUT,
+    REQUEST_PEERS,
+    REQUEST_ANNOUNCE,
     /* for ourselves: no events */
     REQUEST_BOOT,       /* lookup of our own id */
     REQUEST_REFRESH,    /* lookup of a random id in a bucket */
@@ -34,6 +36,7 @@ enum request_kind {
 enum request_phase { PHASE_QUEUED, PHASE_WAITING, PHASE_LOOKING, PHASE_WRITING };
 
 struct setwalk;
+struct peers;
 
 struct request {
     struct request *next, *prev;
@@ -67,6 +70,7 @@ struct request {
     uint8_t *value;        /* KAD_VALUE_MAX bytes, allocated when there is one */
 
     struct setwalk *set;   /* SET_GET, SET_PUT, SHARD */
+    struct peers *peers;   /* PEERS, ANNOUNCE */
 };
 
 /* A request that will run when there is a place for it. NULL: REQUEST_MAX, or no memory. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "kad/peers.h"
 #include "kad/request_impl.h"
 
 /* ---- the end of a lookup ------------------------------------------------------------------------------- */
@@ -103,6 +104,10 @@ static void looked_up(struct kad *k, struct request *r)
     case REQUEST_SHARD_HANDOVER:
         setwalk_looked_up(k, r);
         break;
+    case REQUEST_PEERS:
+    case REQUEST_ANNOUNCE:
+        peers_looked_up(k, r);
+        break;
     default:
         walk_looked_up(k, r);
         break;
@@ -129,6 +134,10 @@ static void lookup_query(const struct request *r, const struct lookup_node *node
     case REQUEST_SHARD:
     case REQUEST_SHARD_HANDOVER:
         setwalk_query(r, q);
+        break;
+    case REQUEST_PEERS:
+    case REQUEST_ANNOUNCE:
+        peers_query(r, q);
         break;
     default:
         break;
@@ -168,7 +177,8 @@ void request_pump(struct kad *k, struct request *r)
         if (!done)
             return;
         note_estimate(k, r);
-        if (r->kind == REQUEST_GET && !r->has_item && !nobody_answered(r) && request_try_paths(k, r))
+        bool lacks = (r->kind == REQUEST_GET && !r->has_item) || peers_lacks(r);
+        if (lacks && !nobody_answered(r) && request_try_paths(k, r))
             continue;
         looked_up(k, r);
         return;
@@ -240,6 +250,10 @@ static void lookup_answer(struct kad *k, struct request *r, const struct rpc_tx 
     case REQUEST_SHARD_HANDOVER:
         setwalk_value(k, r, at, m);
         break;
+    case REQUEST_PEERS:
+    case REQUEST_ANNOUNCE:
+        peers_value(k, r, &tx->to, m);
+        break;
     default:
         break;
     }
@@ -265,6 +279,8 @@ static void second_phase(struct kad *k, struct request *r, const struct rpc_tx *
     r->writing--;
     if (r->set)
         setwalk_written(k, r, at, tx->part, m);
+    else if (r->peers)
+        peers_written(k, r, at, m);
     else
         walk_written(k, r, at, m);
 }
@@ -326,6 +342,8 @@ void request_stalled(struct kad *k, const struct rpc_tx *tx)
         bool again = true;
         if (r->set)
             again = setwalk_again(k, r, at, tx->part, &q);
+        else if (r->peers)
+            peers_announce_query(r, request_node(r, at), &q);
         else
             walk_put_query(r, request_node(r, at), &q);
         if (again)

@@ -98,6 +98,8 @@ static void drain(void)
         check(e.tag == 7 || e.kind == KAD_EVENT_READY || e.kind == KAD_EVENT_ALONE || e.kind == KAD_EVENT_ADDRESS);
         if (e.item)
             check(e.item->v.size <= KAD_VALUE_MAX && kad_item_verify(e.item) == 0);
+        for (size_t i = 0; i < e.n_peers; i++)
+            check(addr_is_usable(&e.peers[i]));
     }
     while (kad_next_dirty(k, &dirty))
         check(dirty.key.size > 0 && dirty.key.size <= 64);
@@ -121,7 +123,7 @@ static void request(unsigned what, unsigned of)
     if (!me)
         me = identity_from_seed(seed);
     memset(target, (int)of, sizeof target);
-    switch (what % 8) {
+    switch (what % 10) {
     case 0: kad_join(k, now, &addr); break;
     case 1: kad_ping(k, now, &addr, 7); break;
     case 2: kad_find(k, now, target, of % 2, 7); break;
@@ -144,7 +146,9 @@ static void request(unsigned what, unsigned of)
         kad_entry_sign(&entry, target, me);
         kad_set_put(k, now, target, &entry, 7);
         break;
-    default: kad_get(k, now, target, NULL, span(NULL, 0), 7); break;
+    case 7: kad_get(k, now, target, NULL, span(NULL, 0), 7); break;
+    case 8: kad_get_peers(k, now, target, 7); break;
+    default: kad_announce(k, now, target, (uint16_t)(of / 2), 7); break;
     }
 }
 

@@ -33,6 +33,7 @@
 
 #define NET_RESULTS_MAX 4096
 #define NET_ENTRIES_MAX 2048
+#define NET_PEERS_MAX 2100
 
 struct net_options {
     uint64_t seed;
@@ -55,6 +56,8 @@ struct result {
     int64_t seq;
     size_t n_contacts;
     struct kad_contact contacts[64];
+    size_t n_peers;
+    struct addr peers[NET_PEERS_MAX];
     size_t n_entries;
     struct { uint8_t pk[KEY_SIZE]; int64_t seq; bool tombstone; uint32_t since_s, age_s; } *entries;
     uint64_t started_ms, first_ms, done_ms;
@@ -223,6 +226,10 @@ static void net_event(struct net *net, struct net_node *node, const struct kad_e
         r->n_contacts = e->n_contacts < 64 ? e->n_contacts : 64;
         if (r->n_contacts)
             memcpy(r->contacts, e->contacts, r->n_contacts * sizeof *e->contacts);
+    }
+    for (size_t i = 0; i < e->n_peers; i++) {
+        assert_true(r->n_peers < NET_PEERS_MAX);
+        r->peers[r->n_peers++] = e->peers[i];
     }
     for (size_t i = 0; i < e->n_entries && r->n_entries < NET_ENTRIES_MAX; i++) {
         if (!r->entries)
@@ -490,6 +497,22 @@ static struct result *net_set_get(struct net *net, size_t at, const uint8_t *roo
 {
     struct result *r = net_result(net);
     assert_int_equal(kad_set_get(net->nodes[at].k, net->now, root, fresh, max, net->n_results - 1), 0);
+    net_drain(net, &net->nodes[at]);
+    return r;
+}
+
+static struct result *net_get_peers(struct net *net, size_t at, const uint8_t *info_hash)
+{
+    struct result *r = net_result(net);
+    assert_int_equal(kad_get_peers(net->nodes[at].k, net->now, info_hash, net->n_results - 1), 0);
+    net_drain(net, &net->nodes[at]);
+    return r;
+}
+
+static struct result *net_announce(struct net *net, size_t at, const uint8_t *info_hash, uint16_t port)
+{
+    struct result *r = net_result(net);
+    assert_int_equal(kad_announce(net->nodes[at].k, net->now, info_hash, port, net->n_results - 1), 0);
     net_drain(net, &net->nodes[at]);
     return r;
 }
