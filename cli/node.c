@@ -50,11 +50,12 @@ static int rise_events(struct node *n, struct now now)
     return count;
 }
 
-static int send_datagrams(struct node *n)
+/* Without `promises` those that say "stored" stay. */
+static int send_datagrams(struct node *n, bool promises)
 {
     struct kad_datagram out;
     int count = 0;
-    for (; kad_next_out(n->kad, &out); count++)
+    for (; promises ? kad_next_out(n->kad, &out) : kad_next_plain(n->kad, &out); count++)
         n->io->udp_send(n->io->ctx, &out.to, span(out.data, out.size));
     return count;
 }
@@ -138,7 +139,7 @@ int node_turn(struct node *n, struct now now)
     api_tick(n->api, now);
     rise_events(n, now);
 
-    send_datagrams(n);
+    send_datagrams(n, false);
     send_links(n, false);
     flush(n);
 
@@ -148,13 +149,14 @@ int node_turn(struct node *n, struct now now)
                   err_text(err));
         read_back(n, now);
     }
+    send_datagrams(n, true);
     timeline_committed(n->timeline, now, err);
 
     send_links(n, true);
     answer(n, now);
     /* What was committed may have set off requests to the network. What they write waits for the next turn's
      * commit, so that one comes at once. */
-    if (rise_events(n, now) + send_datagrams(n) > 0 || store_is_dirty(n->store)) n->busy = true;
+    if (rise_events(n, now) + send_datagrams(n, false) > 0 || store_is_dirty(n->store)) n->busy = true;
     send_links(n, false);
     flush(n);
     return err ? CAM_EIO : 0;
@@ -219,10 +221,12 @@ int node_close(struct node *n, struct now now)
 {
     kad_flush(n->kad, now);
     int err = commit(n);
+    if (err)
+        kad_reset_store(n->kad, now); /* no "stored" for what is not */
     timeline_committed(n->timeline, now, err);
     send_links(n, true);
     answer(n, now);
-    send_datagrams(n);
+    send_datagrams(n, true);
     flush(n);
     return err ? CAM_EIO : 0;
 }

@@ -76,6 +76,7 @@ void kad_free(struct kad *k)
     upkeep_clear(k);
     rpc_clear(&k->rpc);
     rpc_queue_clear(&k->out);
+    rpc_queue_clear(&k->stored);
     for (unsigned net = 0; net < 2; net++)
         table_clear(&k->net[net].table);
     kad_store_free(k->store);
@@ -90,6 +91,7 @@ void kad_reset_store(struct kad *k, struct now now)
     k->now = now;
     kad_store_reset(k->store);
     rpc_queue_clear(&k->out);
+    rpc_queue_clear(&k->stored);
     event_clear(k);
     k->self_dirty = k->table_changed = true; /* the write that failed may have been theirs */
 }
@@ -250,6 +252,11 @@ bool kad_next_dirty(struct kad *k, struct kad_dirty *ret_dirty)
 }
 
 bool kad_next_out(struct kad *k, struct kad_datagram *ret_out)
+{
+    return rpc_queue_next(&k->out, ret_out) || rpc_queue_next(&k->stored, ret_out);
+}
+
+bool kad_next_plain(struct kad *k, struct kad_datagram *ret_out)
 {
     return rpc_queue_next(&k->out, ret_out);
 }
@@ -488,5 +495,8 @@ void kad_check(const struct kad *k)
     kad_store_check(k->store);
     kad_guard_check(k->guard);
     assert(k->n_known <= NODE_REMEMBER_MAX + NODE_JOIN_MAX + NODE_LOST_MAX && k->asking <= k->n_known);
-    assert(k->out.head <= k->out.tail && k->out.tail <= k->out.cap && k->out.cap <= RPC_QUEUE_MAX);
+    const struct rpc_queue *queues[] = {&k->out, &k->stored};
+    for (unsigned i = 0; i < 2; i++)
+        assert(queues[i]->head <= queues[i]->tail && queues[i]->tail <= queues[i]->cap &&
+               queues[i]->cap <= RPC_QUEUE_MAX);
 }

@@ -10,9 +10,10 @@
  *     kad_join(k, now, &bootstrap);
  *     kad_get(k, now, target, NULL, 0, tag);
  *     loop: kad_recv(...)  kad_tick(k, now)
- *           while (kad_next_out(k, &d))    send(d.to, d.data, d.size);
+ *           while (kad_next_plain(k, &d))  send(d.to, d.data, d.size);
  *           while (kad_next_event(k, &e))  if (e.kind == KAD_EVENT_GET && e.tag == tag) use(e.item);
- *           while (kad_next_dirty(k, &r))  write r.key -> r.value in this turn's transaction
+ *           while (kad_next_dirty(k, &r))  write r.key -> r.value in this turn's transaction, and commit
+ *           while (kad_next_out(k, &d))    send(d.to, d.data, d.size);
  *           sleep until kad_deadline_ms(k)
  */
 #ifndef KAD_KAD_H
@@ -104,7 +105,7 @@ void kad_free(struct kad *k);
 int kad_load(struct kad *k, struct now now, struct span key, struct span value);
 /* Makes the routing table dirty now (at exit); otherwise it is every 30 s, and within 1 s while it is small. */
 void kad_flush(struct kad *k, struct now now);
-/* Forget unsent output, events and dirty marks and everything not loaded: used after a failed commit,
+/* Forget unsent output, what promises too, events and dirty marks and everything not loaded: used after a failed commit,
  * followed by kad_load of what is on disk. */
 void kad_reset_store(struct kad *k, struct now now);
 
@@ -159,7 +160,10 @@ struct kad_dirty {
 int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8_t *buf, size_t size);
 void kad_tick(struct kad *k, struct now now);
 uint64_t kad_deadline_ms(const struct kad *k); /* mono_ms of the next needed tick, or NOW_NEVER */
+/* What is to be sent, after the commit of what kad_next_dirty gave: replies that say "stored" are among it. */
 bool kad_next_out(struct kad *k, struct kad_datagram *ret_out);
+/* The part of it that promises nothing and need not wait for the disk: queries, and all other replies. */
+bool kad_next_plain(struct kad *k, struct kad_datagram *ret_out);
 bool kad_next_event(struct kad *k, struct kad_event *ret_event);
 bool kad_next_dirty(struct kad *k, struct kad_dirty *ret_dirty);
 

@@ -139,7 +139,7 @@ size_t node_room(struct kad *k, const struct addr *to)
     return room < k->datagram_max && node_is_proven(k, to) ? kad_guard_room(k->guard, k->now, to) : room;
 }
 
-void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
+void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r, bool promises)
 {
     uint8_t seen[ADDR_COMPACT_MAX];
     size_t room = node_room(k, to);
@@ -160,7 +160,7 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r)
         max = room < KAD_DATAGRAM_MAX ? room : KAD_DATAGRAM_MAX;
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
         k->stats.drop_budget++;
-    } else if (rpc_queue_push(&k->out, to, out.buf, out.size)) {
+    } else if (rpc_queue_push(promises ? &k->stored : &k->out, to, out.buf, out.size)) {
         if (r->kind == KRPC_ERROR)
             k->stats.out_errors++;
         else

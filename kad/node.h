@@ -94,7 +94,8 @@ struct kad {
 
     struct node_net net[2];    /* [0] IPv4, [1] IPv6 */
     struct rpc rpc;
-    struct rpc_queue out;
+    struct rpc_queue out;      /* promises nothing */
+    struct rpc_queue stored;   /* replies that say "stored": they wait for the commit */
     struct kad_guard *guard;
     struct kad_store *store;
     struct kad_verified verified;
@@ -156,8 +157,9 @@ void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
 size_t node_room(struct kad *k, const struct addr *to);
 /* Has this address proven that it is where it says it is: to the guard, or as a contact that answers? */
 bool node_is_proven(struct kad *k, const struct addr *addr);
-/* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. */
-void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r);
+/* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. `promises`: it says that
+ * something is stored, and leaves after the commit. */
+void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r, bool promises);
 bool node_network_ok(const struct kad *k, const struct krpc_msg *m);
 /* May a node with this id and address be a contact at all? Neither we ourselves, nor against BEP 42. */
 bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr);

@@ -29,7 +29,7 @@
 #define RPC_HARD_MIN_MS 200
 #define RPC_HARD_MAX_MS 1000
 #define RPC_RETRIES 2          /* how often a query may be sent again */
-#define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting to be sent; further ones are lost like on the wire */
+#define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting in a queue; further ones are lost like on the wire */
 
 enum rpc_owner {
     RPC_OWNER_NONE,    /* whoever asked is gone: the answer still tells that the contact lives */

@@ -1,5 +1,6 @@
 /* Answers to the queries of others. Each handler reads its arguments, does bounded work and fills in one reply;
- * what a peer may not do is answered with the error code that BEP 5 or BEP 44 names for it. */
+ * what a peer may not do is answered with the error code that BEP 5 or BEP 44 names for it. The reply to a write that
+ * was done waits for the commit. */
 #include <string.h>
 
 #include "core/err.h"
@@ -25,7 +26,7 @@ static void reply_error(struct kad *k, const struct addr *from, const struct krp
 
     if (code == KAD_ERROR_FULL)
         k->stats.refused_full++;
-    node_reply(k, from, &r);
+    node_reply(k, from, &r, false);
 }
 
 /* Where the k closest that we know stand too close together for a network of our size, half of the answer names those
@@ -296,6 +297,7 @@ void serve_query(struct kad *k, const struct addr *from, const struct krpc_msg *
 {
     struct serve_parts parts;
     struct krpc_msg r = {.kind = KRPC_REPLY, .t = q->t};
+    bool writes = q->method == KRPC_ANNOUNCE_PEER || q->method == KRPC_PUT || q->method == KRPC_SPUT;
     int code = 0;
 
     if (k->read_only)
@@ -318,7 +320,7 @@ void serve_query(struct kad *k, const struct addr *from, const struct krpc_msg *
     if (code)
         reply_error(k, from, q, code);
     else
-        node_reply(k, from, &r);
+        node_reply(k, from, &r, writes && !r.split); /* BEP 5, 44: it was done; here: it is on disk */
     if (q->id)
         greet(k, from, q);
 }

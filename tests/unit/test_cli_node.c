@@ -28,6 +28,8 @@ static struct {
     bool put_on_commit; /* timeline_committed asks kad for something */
     struct kad *kad;
     int gone_client, unanswered;
+    struct span krpc;       /* one datagram that comes in */
+    uint8_t token[8];       /* of the last reply that had one */
     uint64_t asked[8];
 } w;
 
@@ -165,17 +167,25 @@ void timeline_check(const struct timeline *t) { (void)t; }
 static bool udp_next(void *ctx, struct addr *from, struct span *data)
 {
     (void)ctx;
+    addr_parse("127.0.0.1:99", from);
+    if (w.krpc.size) {
+        *data = w.krpc;
+        w.krpc.size = 0;
+        return true;
+    }
     if (!w.datagrams) return false;
     w.datagrams--;
-    addr_parse("127.0.0.1:99", from);
     *data = span("not krpc", 8);
     note("udp");
     return true;
 }
 static void udp_send(void *ctx, const struct addr *to, struct span data)
 {
-    (void)ctx, (void)to, (void)data;
-    note("datagram");
+    const uint8_t *token = memmem(data.data, data.size, "5:token8:", 9);
+    (void)ctx, (void)to;
+    if (token) memcpy(w.token, token + 9, sizeof w.token);
+    bool query = memmem(data.data, data.size, "1:y1:q", 6), error = memmem(data.data, data.size, "1:y1:e", 6);
+    note(query ? "query" : error ? "error" : token ? "reply" : "stored");
 }
 static bool link_next(void *ctx, struct link_event *e)
 {
@@ -313,6 +323,76 @@ static void test_failed_write_rolls_back(void **state)
     assert_int_equal(turn(f), 0);
 }
 
+/* A datagram of a stranger's, and what a turn makes of it. */
+static int hears(struct fixture *f, const char *text, size_t size)
+{
+    static uint8_t buf[512];
+    memcpy(buf, text, size);
+    uint8_t *token = memmem(buf, size, "5:token8:", 9);
+    if (token) memcpy(token + 9, w.token, sizeof w.token);
+    w.krpc = span(buf, size);
+    return turn(f);
+}
+#define HEARS(f, text) hears(f, text, sizeof(text) - 1)
+#define FROM "d1:ad2:id20:0123456789abcdefghij"
+#define ABOUT "9:info_hash20:mnopqrstuvwxyz123456"
+#define ASK_PEERS FROM ABOUT "e1:q9:get_peers1:t2:aa1:y1:qe"
+#define ANNOUNCE FROM ABOUT "4:porti7e5:token8:????????e1:q13:announce_peer1:t2:aa1:y1:qe"
+#define PUT FROM "5:token8:????????1:v4:spame1:q3:put1:t2:aa1:y1:qe"
+#define SPUT "d1:ad5:depthi0e2:id20:0123456789abcdefghij" "1:k32:01234567890123456789012345678901" "4:root20:mnopqrstuvwxyz123456" \
+    "3:seqi1e3:sig64:0123456789012345678901234567890123456789012345678901234567890123" \
+    "5:token8:????????1:vdee1:q4:sput1:t2:aa1:y1:qe"
+
+/* What says "stored" leaves after the commit, all else before it. */
+static void test_stored_is_on_disk(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(HEARS(f, ASK_PEERS), 0);
+    assert_non_null(strstr(w.trace, "tick reply"));
+    f->now.mono_ms += 1000; /* the table and our id are saved by now */
+    turn(f);
+    assert_int_equal(HEARS(f, ANNOUNCE), 0);
+    assert_string_equal(w.trace, "tick flush commit stored committed flush");
+    assert_int_equal(HEARS(f, PUT), 0);
+    assert_string_equal(w.trace, "tick flush commit stored committed flush");
+    assert_int_equal(HEARS(f, PUT), 0); /* it is there already, and lives longer from now */
+    assert_string_equal(w.trace, "tick flush commit stored committed flush");
+    assert_int_equal(HEARS(f, SPUT), 0); /* a refusal promises nothing */
+    assert_string_equal(w.trace, "tick error flush committed flush");
+}
+
+static void test_not_stored_not_said(void **state)
+{
+    struct fixture *f = *state;
+    struct kad_stats k;
+    HEARS(f, ASK_PEERS);
+    f->store.fail_commits = 1;
+    assert_int_equal(HEARS(f, ANNOUNCE), CAM_EIO);
+    assert_null(strstr(w.trace, "stored"));
+    turn(f);
+    assert_null(strstr(w.trace, "stored")); /* nor later */
+    kad_stats(node_kad(f->node), &k);
+    assert_int_equal(k.peers, 0);
+    f->store.puts = 0;
+    f->store.fail_puts = 1; /* the disk fails before the commit */
+    assert_int_equal(HEARS(f, PUT), CAM_EIO);
+    assert_null(strstr(w.trace, "stored"));
+    f->store.fail_puts = 0;
+    assert_int_equal(HEARS(f, PUT), 0);
+    assert_non_null(strstr(w.trace, "commit stored"));
+    /* And when the last commit of all fails, it is not said either. */
+    uint8_t buf[512];
+    struct addr from;
+    addr_parse("127.0.0.1:99", &from);
+    memcpy(buf, ANNOUNCE, sizeof(ANNOUNCE) - 1);
+    memcpy((uint8_t *)memmem(buf, sizeof buf, "token8:", 7) + 7, w.token, sizeof w.token);
+    kad_recv(node_kad(f->node), f->now, &from, buf, sizeof(ANNOUNCE) - 1);
+    f->store.fail_commits = 1;
+    w.trace[0] = '\0';
+    assert_int_equal(node_close(f->node, f->now), CAM_EIO);
+    assert_null(strstr(w.trace, "stored"));
+}
+
 static void test_turn_is_bounded(void **state)
 {
     struct fixture *f = *state;
@@ -404,6 +484,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_idle_turn_writes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_write_rolls_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stored_is_on_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_stored_not_said, setup, teardown),
         cmocka_unit_test_setup_teardown(test_turn_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_flood_does_not_starve, setup, teardown),
         cmocka_unit_test_setup_teardown(test_work_after_commit_runs_at_once, setup, teardown),

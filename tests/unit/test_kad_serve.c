@@ -269,6 +269,69 @@ static void announce_and_get_peers(void **state)
     assert_int_equal(r->kind, KRPC_REPLY);
 }
 
+/* Sends one query; is it answered among what promises nothing, or only after the commit? */
+static bool waits(struct asked *a, struct krpc_msg q)
+{
+    uint8_t buf[1000];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    struct kad_datagram d;
+    unsigned plain = 0, all = 0;
+    q.kind = KRPC_QUERY;
+    q.t = span("ab", 2);
+    q.id = my_id;
+    krpc_encode(&out, &q);
+    assert_int_equal(kad_recv(a->k, a->net->now, &a->from, buf, out.size), 0);
+    while (kad_next_plain(a->k, &d))
+        plain += memmem(d.data, d.size, "1:t2:ab", 7) != NULL;
+    while (kad_next_out(a->k, &d))
+        all += memmem(d.data, d.size, "1:t2:ab", 7) != NULL;
+    assert_int_equal(plain + all, 1);
+    return all == 1;
+}
+
+static void only_what_says_stored_waits(void **state)
+{
+    struct asked *a = *state;
+    uint8_t token_bytes[40], buf[100];
+    struct identity *me = net_identity(1);
+    prove(a);
+    struct krpc_msg *r = ask(a, (struct krpc_msg){.method = KRPC_GET, .target = a_target});
+    memcpy(token_bytes, r->token.data, r->token.size);
+    struct span token = span(token_bytes, r->token.size), v = net_value(a->net, buf, sizeof buf, "x");
+    struct kad_item item = net_item(me, "s", 2, v);
+    struct krpc_msg put = {.method = KRPC_PUT, .token = token, .v = {v.data, v.size}, .k = item.pk, .sig = item.sig,
+                           .has_seq = true, .seq = 2, .salt = item.salt};
+    struct kad_entry entry = {.seq = 1, .v = v};
+    assert_int_equal(kad_entry_sign(&entry, a_target, me), 0);
+    struct krpc_msg sput = {.method = KRPC_SPUT, .target = a_target, .has_depth = true, .token = token, .k = entry.pk,
+                            .sig = entry.sig, .has_seq = true, .seq = 1, .v = {v.data, v.size}};
+    assert_true(waits(a, put));
+    assert_true(waits(a, put)); /* once more: the first may be in this very turn */
+    assert_true(waits(a, sput));
+    assert_true(waits(a, (struct krpc_msg){.method = KRPC_ANNOUNCE_PEER, .target = a_target, .token = token,
+                                           .port = 1}));
+    put.seq = 1;
+    assert_false(waits(a, put)); /* 302 */
+    assert_false(waits(a, (struct krpc_msg){.method = KRPC_PING}));
+    assert_false(waits(a, (struct krpc_msg){.method = KRPC_GET, .target = a_target}));
+    assert_false(waits(a, (struct krpc_msg){.method = KRPC_GET_PEERS, .target = a_target}));
+    assert_false(waits(a, (struct krpc_msg){.method = KRPC_SGET, .target = a_target, .has_depth = true}));
+    /* What the commit did not write is not said. */
+    put.seq = 2;
+    uint8_t bytes[1000];
+    struct bytes_out out = bytes_out(bytes, sizeof bytes);
+    struct kad_datagram d;
+    put.kind = KRPC_QUERY;
+    put.id = my_id;
+    put.t = span("cd", 2);
+    krpc_encode(&out, &put);
+    assert_int_equal(kad_recv(a->k, a->net->now, &a->from, bytes, out.size), 0);
+    kad_reset_store(a->k, a->net->now);
+    while (kad_next_out(a->k, &d))
+        assert_null(memmem(d.data, d.size, "1:t2:cd", 7));
+    identity_free(me);
+}
+
 /* The largest reply fits a datagram: contacts give way before the value. */
 static void contacts_give_way_to_the_value(void **state)
 {
@@ -491,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(bep44_put_and_its_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(announce_and_get_peers, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_what_says_stored_waits, setup, teardown),
         cmocka_unit_test(contacts_give_way_to_the_value),
         cmocka_unit_test_setup_teardown(unproven_addresses_get_little, setup, teardown),
         cmocka_unit_test_setup_teardown(ten_thousand_bad_datagrams, setup, teardown),
