@@ -57,7 +57,7 @@ def a_node_that_serves_says_no_ro(c):
 def our_read_only_node_marks_every_query(c):
     p = c.peer(c.node, word=WORD)
     node = c.fresh(config="[KADEMLIA]\nREAD_ONLY = 1\n", join=[p.address])
-    wait_until("a contact", lambda: node.knows(p), 5, 0.02)
+    wait_until("a contact", lambda: node.knows(p), 15, 0.02)
     node.find(os.urandom(20))
     node.ping(p)
     p.wait_asked("ping", where=lambda q: q["#from"][1] == node.port)
@@ -69,7 +69,7 @@ def our_read_only_node_marks_every_query(c):
 def our_read_only_node_answers_nobody(c):
     p = c.peer(c.node, word=WORD)
     node = c.fresh(config="[KADEMLIA]\nREAD_ONLY = 1\n", join=[p.address])
-    wait_until("a contact", lambda: node.knows(p), 5, 0.02)
+    wait_until("a contact", lambda: node.knows(p), 15, 0.02)
     for method, args in (("ping", {}), ("find_node", {"target": p.id}), ("get_peers", {"info_hash": p.id}),
                          ("get", {"target": p.id}), ("nonsense", {})):
         p.send(p.query(method, args), node.address)

@@ -3,7 +3,7 @@ import os
 import time
 
 from harness import check, equal
-from krpc import Key, Raw, encode, item_signed, sha1, verified
+from krpc import Key, Raw, decode, encode, item_signed, sha1, verified
 from suite import case
 
 PROTOCOL = "BEP 44, "
@@ -406,14 +406,18 @@ def an_exp_that_is_no_number_or_not_positive_is_no_expiry(c):
         equal(encode(p.get(p.put(v))["v"]), v)
 
 
-@case("DESIGN 4, Storage")
+@case("DESIGN 2, stored means on disk")
 def items_outlive_kill_9(c):
+    """Right after the reply: it left only when they were on disk."""
     node = c.fresh()
     p, key = c.peer(node), Key()
     a, b = p.put(encode("immutable")), p.put_mutable(key, 3, b"7:mutable", salt=b"s")
-    p.ask("ping")  # answered in a later turn of the node's, behind the commit
-    node.end(sig=9)
-    node.start()
+    node.restart(sig=9)
     equal(p.get(a)["v"], b"immutable")
     holds(p, b, key, 3, b"7:mutable", b"s")
     p.put_mutable(key, 2, b"3:old", salt=b"s", code=302)
+    for i in range(5):
+        text = encode("round %d" % i)
+        target = p.put(text)
+        node.restart(sig=9)
+        equal(p.get(target).get("v"), decode(text), i)

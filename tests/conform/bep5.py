@@ -482,12 +482,12 @@ def a_peer_lives_half_an_hour_from_its_last_announcement(c):
     equal(values_of(p, info_hash), [])
 
 
-@case("DESIGN 4, Storage")
+@case("DESIGN 2, stored means on disk")
 def peers_outlive_kill_9(c):
+    """Right after the reply: it left only when they were on disk."""
     node = c.fresh()
     p, info_hash = c.peer(node), os.urandom(20)
-    announced(p, info_hash, port=6881)
-    p.ask("ping")  # answered in a later turn of the node's, behind the commit
-    node.end(sig=9)
-    node.start()
-    equal(values_of(p, info_hash), [(p.ip, 6881)])
+    for i in range(5):
+        announced(p, info_hash, port=7000 + i)
+        node.restart(sig=9)
+        equal(sorted(values_of(p, info_hash)), [(p.ip, 7000 + j) for j in range(i + 1)])

@@ -219,7 +219,7 @@ def a_newcomer_is_handed_the_largest_item(c):
     p = c.peer(node, word=WORD)
     p.answer = lambda q: {} if q["q"] == b"put" else {"nodes": b"", "token": b"t" * 40}
     p.ask("ping")
-    q = p.wait_asked("put", within=10)
+    q = p.wait_asked("put", within=15)
     a = q["a"]
     equal((a["k"], a["seq"], encode(a["v"]), a["salt"], a["token"]), (key.public, 2 ** 62, v, salt, b"t" * 40))
     equal(len(a["sig"]), 64)

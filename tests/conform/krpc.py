@@ -208,6 +208,10 @@ def nodes_of(reply):
 
 # ---- a peer
 
+#: Seconds that an answer may take. Waiting costs nothing when it comes, and a machine may be busy with other things.
+PATIENCE = 15
+SO_TIMESTAMP = 29  # Linux; Python does not name it
+
 
 class Peer:
     """A socket of our own that talks to one node. A thread reads it: answers go to who asked, queries of the
@@ -223,11 +227,13 @@ class Peer:
         self.word, self.answers, self.read_only = word, answers, read_only
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
         self.sock.bind((self.ip, 0))
         self.address = self.sock.getsockname()[:2]
         self.asked = []          # queries of the node, whole
         self.wrong = []          # what it sent that is not a message
         self.in_bytes = self.out_bytes = 0
+        self.late = 0.0          # seconds that its slowest answer took, from the arrival of the query
         self.inbox = queue.Queue()
         self.changed = threading.Condition()
         self.open = True
@@ -257,9 +263,10 @@ class Peer:
     def _read(self):
         while self.open:
             try:
-                data, sender = self.sock.recvfrom(65535)
+                data, extra, _, sender = self.sock.recvmsg(65535, 256)
             except OSError:
                 return
+            came = next((struct.unpack("qq", d) for _, kind, d in extra if kind == SO_TIMESTAMP), None)
             if sender[:2] == self.address:
                 continue
             self.in_bytes += len(data)
@@ -278,6 +285,8 @@ class Peer:
                     self.changed.notify_all()
                 if self.answers:
                     self._answer(m)
+                    if came:
+                        self.late = max(self.late, time.time() - came[0] - came[1] / 1e6)
             else:
                 self.inbox.put(m)
 
@@ -304,7 +313,7 @@ class Peer:
         m = {"t": query["t"], "y": "e", "e": [code, text], "n": self.word}
         self.send({k: v for k, v in m.items() if v is not None}, query["#from"])
 
-    def wait_asked(self, method, within=5, where=lambda q: True):
+    def wait_asked(self, method, within=PATIENCE, where=lambda q: True):
         """The first query of that method that the node sends, or has sent."""
         deadline = time.monotonic() + within * SLOW
         with self.changed:
@@ -332,7 +341,7 @@ class Peer:
         m.update(top)
         return {k: v for k, v in m.items() if v is not None}
 
-    def await_answer(self, t, within=5):
+    def await_answer(self, t, within=PATIENCE):
         """The answer with this transaction id. Others that come are strays, and fail the case."""
         deadline = time.monotonic() + within * SLOW
         while True:
@@ -374,10 +383,21 @@ class Peer:
 
     def ignored(self, *datagrams):
         """Sends what must be dropped without a word. The node reads in order, so an answer to the ping behind
-        it, with none before, says so without waiting."""
+        it, with none before, says so without waiting. The second ping is read in a later turn of the node's: what says
+        "stored" is answered behind the commit, and so perhaps behind the first."""
         for d in datagrams:
             self.send(d)
         self.ask("ping")
+        self.ask("ping")
+
+    def settle(self):
+        """Takes in all answers to what was sent, whatever they are; two pings, as above."""
+        for _ in range(2):
+            t = os.urandom(8)
+            self.send(self.query("ping", t=t))
+            deadline = time.monotonic() + PATIENCE * SLOW
+            while self.inbox.get(timeout=max(0.01, deadline - time.monotonic())).get("t") != t:
+                pass
 
     def token(self, target=None, method="get"):
         key = "info_hash" if method == "get_peers" else "target"

@@ -74,7 +74,7 @@ def two_networks_do_not_grow_together(c):
     a = c.fresh(network="one")
     b = c.fresh(network="two", join=[a.address])
     same = c.fresh(network="one", join=[a.address])
-    wait_until("the two of one network", lambda: len(a.peers()) == 1 and len(same.peers()) == 1, 5, 0.02)
+    wait_until("the two of one network", lambda: len(a.peers()) == 1 and len(same.peers()) == 1, 15, 0.02)
     equal(b.peers(), set())
     check(b.ask("dht_ping", address="%s:%d" % a.address), "a ping by hand does reach a stranger")
     equal(len(a.peers()), 1)

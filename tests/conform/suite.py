@@ -22,7 +22,7 @@ import traceback
 
 import harness
 from harness import SLOW, Failed, check, equal, wait_until
-from krpc import Peer
+from krpc import PATIENCE, Peer
 from wire import Zmtp
 
 CASES = []
@@ -32,6 +32,12 @@ ISOLATED = os.environ.get("CONFORM_ISOLATED") == "1"
 NODE_IP = "21.75.31.124"
 PUBLIC_IPS = [NODE_IP, "124.31.75.21", "65.23.51.170", "84.124.73.14", "43.213.53.83", "124.31.75.22",
               "2a00:1450:4001:81d::200e", "2a03:2880:f12d:83::36"]
+
+
+#: The node gives an answer 50 ms before it asks elsewhere, and 200 ms before it counts as none. A peer of the suite that
+#: took longer than this (the machine was busy) may have spoilt its case, which is then run again.
+LATE = 0.04
+ATTEMPTS = 4
 
 
 class Skip(Exception):
@@ -191,7 +197,7 @@ class Node:
         host = "[%s]:%d" if ":" in peer.ip else "%s:%d"
         return (peer.id.hex(), host % peer.address) in self.peers()
 
-    def wait_knows(self, peer, within=5):
+    def wait_knows(self, peer, within=PATIENCE):
         wait_until("the node has %s among its peers" % (peer.address,), lambda: self.knows(peer), within, 0.02)
 
 
@@ -202,6 +208,7 @@ class Context:
         self.world, self.shared, self.number, self.family = world, shared, number, family
         self.ending = contextlib.ExitStack()
         self.nodes = 0
+        self.peers = []
 
     @property
     def node(self):
@@ -223,6 +230,7 @@ class Context:
         node = node or self.node
         peer = Peer(node.address6 if self.family == 6 else node.address, **kw)
         self.ending.callback(peer.close)
+        self.peers.append(peer)
         if prove if prove is not None else peer.answers and not peer.word:
             peer.prove()
         return peer
@@ -262,9 +270,20 @@ def show(word, section, name, said, took):
 
 
 def run(c, number, world, shared):
-    """Runs one case: (word, what it said, seconds)."""
+    """Runs one case: (word, what it said, seconds). Once more if it failed while a peer of ours, not the node, was too
+    slow; one that fails with all peers in time has failed."""
     start = time.monotonic()
-    context = Context(world, shared, number, c.family)
+    for attempt in range(1, ATTEMPTS + 1):
+        context = Context(world, shared, number * 10 + attempt, c.family)
+        word, said = run_once(c, context, world, shared)
+        late = max([p.late for p in context.peers], default=0)
+        if word != "FAIL" or late <= LATE or "-- CRASH" in said:
+            break
+        said += "\n(attempt %d; a peer of the suite answered after %.0f ms)" % (attempt, late * 1000)
+    return word, said, time.monotonic() - start
+
+
+def run_once(c, context, world, shared):
     word, said = "ok", ""
     try:
         if c.needs and not ISOLATED:
@@ -286,4 +305,4 @@ def run(c, number, world, shared):
             crash = harness.CRASH.search(home.log())
             if crash:
                 said += "\n-- CRASH of %s: %s" % (home.name, home.log()[crash.start():crash.start() + 2500])
-    return word, said, time.monotonic() - start
+    return word, said
