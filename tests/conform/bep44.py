@@ -416,7 +416,7 @@ def items_outlive_kill_9(c):
     equal(p.get(a)["v"], b"immutable")
     holds(p, b, key, 3, b"7:mutable", b"s")
     p.put_mutable(key, 2, b"3:old", salt=b"s", code=302)
-    for i in range(5):
+    for i in range(3):
         text = encode("round %d" % i)
         target = p.put(text)
         node.restart(sig=9)

@@ -487,7 +487,7 @@ def peers_outlive_kill_9(c):
     """Right after the reply: it left only when they were on disk."""
     node = c.fresh()
     p, info_hash = c.peer(node), os.urandom(20)
-    for i in range(5):
+    for i in range(3):
         announced(p, info_hash, port=7000 + i)
         node.restart(sig=9)
         equal(sorted(values_of(p, info_hash)), [(p.ip, 7000 + j) for j in range(i + 1)])

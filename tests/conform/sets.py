@@ -320,7 +320,7 @@ def entries_outlive_kill_9(c):
     check(500 <= after["e"][0][4] <= 530, after["e"][0][4])
     sput(p, root, key, 3, code=302)
     keys = [key]
-    for _ in range(5):
+    for _ in range(3):
         keys.append(Key())
         sput(p, root, keys[-1])
         node.restart(sig=9)
