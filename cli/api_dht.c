@@ -22,12 +22,12 @@ static bool salt_is_ours(struct span salt)
     return false;
 }
 
-static uint64_t dht_tag(const struct api *api, const struct api_request *r)
+uint64_t api_dht_tag(const struct api *api, const struct api_request *r)
 {
     return TIMELINE_TAG_FOREIGN | api_request_id(api, r);
 }
 
-static int arg_id(const json_t *args, const char *key, uint8_t ret[KAD_ID_SIZE])
+int api_arg_id(const json_t *args, const char *key, uint8_t ret[KAD_ID_SIZE])
 {
     const char *text;
     int err = api_arg_string(args, key, &text);
@@ -47,7 +47,7 @@ void api_dht_ping(struct api *api, struct now now, struct api_request *r, const 
         return;
     }
     r->kind = API_DHT_PING;
-    err = kad_ping(api->kad, now, &r->addr, dht_tag(api, r));
+    err = kad_ping(api->kad, now, &r->addr, api_dht_tag(api, r));
     if (err) api_done(api, r, err, NULL);
 }
 
@@ -113,7 +113,7 @@ static json_t *hop_json(struct api_trace *trace, const struct kad_contact *conta
 void api_dht_find(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
     uint8_t target[KAD_ID_SIZE];
-    int err = arg_id(args, "id", target);
+    int err = api_arg_id(args, "id", target);
 
     if (err) {
         api_done(api, r, err, "an id is 40 hex digits");
@@ -125,35 +125,45 @@ void api_dht_find(struct api *api, struct now now, struct api_request *r, const 
         api_done(api, r, CAM_ESYS, NULL);
         return;
     }
-    err = kad_find(api->kad, now, target, trace, dht_tag(api, r));
+    err = kad_find(api->kad, now, target, trace, api_dht_tag(api, r));
     if (err) api_done(api, r, err, NULL);
 }
 
-/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must.
- */
+/* A user's id, or the key as 64 hex digits, which is how a row shows it. */
+static int arg_key(const json_t *args, const char *key, uint8_t pk[KEY_SIZE], bool *ret_given)
+{
+    const char *text;
+    int err = api_arg_string(args, key, &text);
+
+    *ret_given = !err && text;
+    if (err || !text) return err;
+    if (strlen(text) == 2 * KEY_SIZE) return hex_decode(pk, KEY_SIZE, text) ? CAM_EINVAL : 0;
+    return user_id_parse(text, pk) ? CAM_EINVAL : 0;
+}
+
+/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must. Key and
+ * salt alone name it as well. */
 void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
     uint8_t target[KAD_ID_SIZE], pk[KEY_SIZE];
-    const char *id = NULL;
     struct span salt = { NULL, 0 };
-    int err = arg_id(args, "target", target);
+    bool has_pk, has_target = json_object_get(args, "target") != NULL;
+    int err = arg_key(args, "id", pk, &has_pk);
 
-    if (err) {
-        api_done(api, r, err, "a target is 40 hex digits");
+    if (err || (!has_target && !has_pk) || (has_target && api_arg_id(args, "target", target))) {
+        api_done(api, r, CAM_EINVAL, err ? "an id is 52 characters a-z 2-7, a key 64 hex digits"
+                                         : "a target is 40 hex digits");
         return;
     }
-    err = api_arg_string(args, "id", &id);
-    if (!err && id && user_id_parse(id, pk)) err = CAM_EINVAL;
-    if (!err) err = api_arg_text(args, "salt", &salt);
+    err = api_arg_text(args, "salt", &salt);
     if (!err && salt.size > KAD_SALT_MAX) err = CAM_ETOOBIG;
     if (err) {
-        api_done(api, r, err,
-                 id ? "an id is 52 characters a-z 2-7, a salt at most 64 bytes"
-                    : "a salt is at most 64 bytes");
+        api_done(api, r, err, "a salt is at most 64 bytes");
         return;
     }
+    if (!has_target) kad_mutable_target(pk, salt, target);
     r->kind = API_DHT_GET;
-    err = kad_get(api->kad, now, target, id ? pk : NULL, salt, dht_tag(api, r));
+    err = kad_get(api->kad, now, target, has_pk ? pk : NULL, salt, api_dht_tag(api, r));
     if (err) api_done(api, r, err, NULL);
 }
 
@@ -171,7 +181,7 @@ static int dht_put_mutable(struct api *api, struct now now, struct api_request *
     const struct identity *id = timeline_identity(api->timeline);
     if (!id) return CAM_ELOCKED;
     int err = kad_item_sign(r->item, id);
-    return err ? err : kad_put(api->kad, now, r->item, NULL, dht_tag(api, r));
+    return err ? err : kad_put(api->kad, now, r->item, NULL, api_dht_tag(api, r));
 }
 
 void api_dht_put(struct api *api, struct now now, struct api_request *r, const json_t *args)
@@ -201,7 +211,7 @@ void api_dht_put(struct api *api, struct now now, struct api_request *r, const j
     r->kind = API_DHT_PUT;
     if (!salt.data) {
         struct kad_item item = { .is_mutable = false, .v = span(encoded, out.size) };
-        err = kad_put(api->kad, now, &item, NULL, dht_tag(api, r));
+        err = kad_put(api->kad, now, &item, NULL, api_dht_tag(api, r));
     } else {
         r->item = calloc(1, sizeof *r->item + salt.size + out.size);
         if (!r->item) {
@@ -287,7 +297,7 @@ static void dht_find_event(struct api *api, struct api_request *r, const struct 
     }
     if (e->last)
         api_done(api, r, e->status,
-                 e->status == CAM_ENET ? "no peer to ask: camellia node --join HOST:PORT" : NULL);
+                 e->status == CAM_ENET ? API_NOBODY : NULL);
 }
 
 static void dht_get_event(struct api *api, struct api_request *r, const struct kad_event *e)
@@ -298,8 +308,8 @@ static void dht_get_event(struct api *api, struct api_request *r, const struct k
         api_done(api, r, 0, "");
     } else {
         api_done(api, r, e->status ? e->status : CAM_ENOENT,
-                 e->status == CAM_ENET ? "no peer to ask: camellia node --join HOST:PORT" :
-                 "nothing is stored there, or its salt was not given");
+                 e->status == CAM_ENET ? API_NOBODY :
+                 "nothing is stored there, or not under this salt (--salt)");
     }
 }
 
@@ -331,6 +341,8 @@ void api_dht_event(struct api *api, struct now now, struct api_request *r, const
     case API_DHT_FIND: dht_find_event(api, r, e); break;
     case API_DHT_GET: dht_get_event(api, r, e); break;
     case API_DHT_PUT: dht_put_event(api, now, r, e); break;
+    case API_DHT_PEERS: api_dht_peers_event(api, r, e); break;
+    case API_DHT_ANNOUNCE: api_dht_announce_event(api, r, e); break;
     case API_FREE: case API_TIMELINE: break;
     }
 }

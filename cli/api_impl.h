@@ -6,7 +6,10 @@
 
 #define API_VERSION 1 /* "v" of every message */
 
-enum api_kind { API_FREE, API_TIMELINE, API_DHT_PING, API_DHT_FIND, API_DHT_GET, API_DHT_PUT };
+enum api_kind { API_FREE, API_TIMELINE, API_DHT_PING, API_DHT_FIND, API_DHT_GET, API_DHT_PUT,
+                API_DHT_PEERS, API_DHT_ANNOUNCE };
+
+#define API_NOBODY "no peer to ask: camellia node --join HOST:PORT"
 
 struct api_request {
     enum api_kind kind;
@@ -20,6 +23,7 @@ struct api_request {
     struct kad_item *item; /* DHT_PUT of a mutable item, for a try with a higher seq; owned, with its bytes */
     int tries;
     struct addr addr;     /* DHT_PING */
+    uint16_t port;        /* DHT_ANNOUNCE; 0: the one that others see */
     struct api_trace *trace; /* DHT_FIND, hop by hop; owned */
 };
 
@@ -73,9 +77,17 @@ void api_dht_ping(struct api *api, struct now now, struct api_request *r, const 
 void api_dht_find(struct api *api, struct now now, struct api_request *r, const json_t *args);
 void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args);
 void api_dht_put(struct api *api, struct now now, struct api_request *r, const json_t *args);
+uint64_t api_dht_tag(const struct api *api, const struct api_request *r);
+int api_arg_id(const json_t *args, const char *key, uint8_t ret[KAD_ID_SIZE]); /* 40 hex digits; CAM_EINVAL */
 void api_peers(struct api *api, struct now now, struct api_request *r);
 void api_dht_free(struct api_request *r); /* what a request of these holds */
 void api_dht_event(struct api *api, struct now now, struct api_request *r, const struct kad_event *event);
+
+/* api_announce.c: `dht peers`, `dht announce`. */
+void api_dht_peers(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_dht_announce(struct api *api, struct now now, struct api_request *r, const json_t *args);
+void api_dht_peers_event(struct api *api, struct api_request *r, const struct kad_event *event);
+void api_dht_announce_event(struct api *api, struct api_request *r, const struct kad_event *event);
 
 /* api_request.c: arguments. 0 also when missing (with the default); CAM_EUSAGE: another type, out of range.
  */

@@ -186,6 +186,8 @@ static void do_ping(struct api_call *c) { api_dht_ping(c->api, c->now, c->r, c->
 static void do_find(struct api_call *c) { api_dht_find(c->api, c->now, c->r, c->args); }
 static void do_get(struct api_call *c) { api_dht_get(c->api, c->now, c->r, c->args); }
 static void do_put(struct api_call *c) { api_dht_put(c->api, c->now, c->r, c->args); }
+static void do_dht_peers(struct api_call *c) { api_dht_peers(c->api, c->now, c->r, c->args); }
+static void do_announce(struct api_call *c) { api_dht_announce(c->api, c->now, c->r, c->args); }
 static void do_peers(struct api_call *c) { api_peers(c->api, c->now, c->r); }
 
 /* Every word of the API. `want` reads the arguments of a command to timeline; `act` does it all. */
@@ -219,6 +221,8 @@ static const struct api_verb {
     { "dht_find", 0, NULL, do_find, "" },
     { "dht_get", 0, NULL, do_get, "" },
     { "dht_put", 0, NULL, do_put, "" },
+    { "dht_peers", 0, NULL, do_dht_peers, "" },
+    { "dht_announce", 0, NULL, do_announce, "" },
     { "stop", 0, NULL, do_stop, "" },
 };
 

@@ -32,6 +32,7 @@ struct cli_args { /* what was typed; strings are borrowed from argv */
     bool unread, follow, private_follow, wait, trace;
     uint32_t n;                    /* 0: the default */
     uint32_t wait_s;
+    uint32_t port;                 /* 0: none */
     const char *arg[CLI_ARGS_MAX];
     int arg_count;
     const char *passphrase;        /* typed into the menu; never from argv */
@@ -67,6 +68,7 @@ enum cli_option {
     OPT_PRIVATE = 1u << 9,
     OPT_SALT = 1u << 10,
     OPT_TRACE = 1u << 11,
+    OPT_PORT = 1u << 12,
 };
 
 extern const struct command commands[]; /* ends with a row whose name is NULL */
@@ -126,6 +128,8 @@ int run_dht_ping(struct cli *cli, const struct cli_args *args);
 int run_dht_find(struct cli *cli, const struct cli_args *args);
 int run_dht_get(struct cli *cli, const struct cli_args *args);
 int run_dht_put(struct cli *cli, const struct cli_args *args);
+int run_dht_peers(struct cli *cli, const struct cli_args *args);
+int run_dht_announce(struct cli *cli, const struct cli_args *args);
 int run_help(struct cli *cli, const struct cli_args *args);     /* command_help.c */
 
 #endif

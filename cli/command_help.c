@@ -9,7 +9,7 @@ static void list_all(FILE *out)
 {
     fputs("usage: camellia [--home DIR] [--json | --plain] [-q | -v] COMMAND\n"
           "       camellia                alone, on a terminal: the menu\n\n", out);
-    for (const struct command *c = commands; c->name; c++) fprintf(out, "  %-10s %s\n", c->name, c->help);
+    for (const struct command *c = commands; c->name; c++) fprintf(out, "  %-13s %s\n", c->name, c->help);
     fputs("\n  --home DIR   keep this user's key, store, settings and log in DIR\n"
           "  --json       one JSON object a line, no questions\n"
           "  --plain      no full screen, no colour, no wrapping\n"

@@ -4,8 +4,10 @@
 #include "cli/command.h"
 #include "cli/io_resolve.h"
 #include "core/err.h"
+#include "core/identity.h"
 
 #define ID_HEX 40 /* hex digits of a Kademlia id */
+#define KEY_HEX 64 /* of a public key */
 
 int run_status(struct cli *cli, const struct cli_args *args)
 {
@@ -17,9 +19,9 @@ int run_peers(struct cli *cli, const struct cli_args *args)
     return cli_call(cli, args, json_pack("{s:s}", "do", "peers"), CLI_ANSWER_MS);
 }
 
-static bool is_id(const char *text)
+static bool is_hex(const char *text, size_t digits)
 {
-    return strlen(text) == ID_HEX && strspn(text, "0123456789abcdefABCDEF") == ID_HEX;
+    return strlen(text) == digits && strspn(text, "0123456789abcdefABCDEF") == digits;
 }
 
 static int call_with(struct cli *cli, const struct cli_args *args, const char *verb, const char *key,
@@ -30,6 +32,7 @@ static int call_with(struct cli *cli, const struct cli_args *args, const char *v
     json_t *request = json_pack("{s:s, s:o}", "do", verb, key, value);
     if (args->trace) json_object_set_new(request, "trace", json_true());
     if (args->salt) json_object_set_new(request, "salt", json_string(args->salt));
+    if (args->port) json_object_set_new(request, "port", json_integer(args->port));
     return cli_call(cli, args, request, CLI_ANSWER_MS);
 }
 
@@ -49,17 +52,34 @@ int run_dht_ping(struct cli *cli, const struct cli_args *args)
 
 int run_dht_find(struct cli *cli, const struct cli_args *args)
 {
-    if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
+    if (!is_hex(args->arg[0], ID_HEX)) return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
     return call_with(cli, args, "dht_find", "id", args->arg[0]);
 }
 
 int run_dht_get(struct cli *cli, const struct cli_args *args)
 {
-    if (!is_id(args->arg[0])) return view_error(&cli->view, CAM_EINVAL, "a target is 40 hex digits");
-    return call_with(cli, args, "dht_get", "target", args->arg[0]);
+    uint8_t pk[KEY_SIZE];
+    bool target = is_hex(args->arg[0], ID_HEX);
+    if (!target && !is_hex(args->arg[0], KEY_HEX) && user_id_parse(args->arg[0], pk))
+        return view_error(&cli->view, CAM_EINVAL,
+                          "a target is 40 hex digits; a user's id 52 characters a-z 2-7, a key 64 hex digits");
+    return call_with(cli, args, "dht_get", target ? "target" : "id", args->arg[0]);
 }
 
 int run_dht_put(struct cli *cli, const struct cli_args *args)
 {
     return call_with(cli, args, "dht_put", "value", args->arg[0]);
+}
+
+static int call_with_hash(struct cli *cli, const struct cli_args *args, const char *verb)
+{
+    if (!is_hex(args->arg[0], ID_HEX)) return view_error(&cli->view, CAM_EINVAL, "an info-hash is 40 hex digits");
+    return call_with(cli, args, verb, "info_hash", args->arg[0]);
+}
+
+int run_dht_peers(struct cli *cli, const struct cli_args *args) { return call_with_hash(cli, args, "dht_peers"); }
+
+int run_dht_announce(struct cli *cli, const struct cli_args *args)
+{
+    return call_with_hash(cli, args, "dht_announce");
 }

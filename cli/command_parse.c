@@ -32,6 +32,7 @@ enum flag_id {
     FLAG_PRIVATE,
     FLAG_SALT,
     FLAG_TRACE,
+    FLAG_PORT,
 };
 
 static const struct flag {
@@ -61,6 +62,7 @@ static const struct flag {
     { "--private", FLAG_PRIVATE, NO_VALUE, OPT_PRIVATE },
     { "--salt", FLAG_SALT, VALUE, OPT_SALT },
     { "--trace", FLAG_TRACE, NO_VALUE, OPT_TRACE },
+    { "--port", FLAG_PORT, VALUE, OPT_PORT },
 };
 
 const struct command *command_find(const char *name)
@@ -137,6 +139,10 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
         if (number(value, 0, FD_MAX, &v))
             return fail(why, "--passphrase-fd @: not a descriptor's number", value, "");
         args->passphrase_fd = (int)v;
+        break;
+    case FLAG_PORT:
+        if (number(value, 1, UINT16_MAX, &args->port))
+            return fail(why, "--port @: not a number from 1 to 65535", value, "");
         break;
     case FLAG_N:
         if (number(value, 1, N_MAX, &args->n))

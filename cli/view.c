@@ -403,6 +403,16 @@ static void view_dht_put(struct view *v, const json_t *row)
     view_note(v, "stored at %" PRId64 " %s", holders, plural(holders, "node", "nodes"));
 }
 
+static void view_dht_peer(struct view *v, const json_t *row) { fprintf(v->out, "%s\n", view_str(row, "address")); }
+
+static void view_dht_announce(struct view *v, const json_t *row)
+{
+    int64_t holders = view_int(row, "holders"), port = view_int(row, "port");
+    fprintf(v->out, "announced at %" PRId64 " %s", holders, plural(holders, "node", "nodes"));
+    if (port) fprintf(v->out, ", with port %" PRId64, port);
+    fputc('\n', v->out);
+}
+
 typedef void (*renderer)(struct view *, const json_t *);
 static const renderer renderers[VIEW_KINDS] = {
     [VIEW_NOTHING] = NULL,
@@ -411,6 +421,7 @@ static const renderer renderers[VIEW_KINDS] = {
     [VIEW_SUGGEST] = view_suggest,   [VIEW_STATUS] = view_status,     [VIEW_PEER] = view_peer,
     [VIEW_OUTBOX] = view_outbox,     [VIEW_DHT_PING] = view_peer,     [VIEW_DHT_FIND] = view_found,
     [VIEW_DHT_GET] = view_dht_get,   [VIEW_DHT_PUT] = view_dht_put,
+    [VIEW_DHT_PEER] = view_dht_peer, [VIEW_DHT_ANNOUNCE] = view_dht_announce,
 };
 
 /* ---- JSON ---------------------------------------------------------------------------------------------- */

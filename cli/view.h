@@ -43,6 +43,8 @@ enum view_kind { /* which renderer a command's rows take */
     VIEW_DHT_FIND,
     VIEW_DHT_GET,
     VIEW_DHT_PUT,
+    VIEW_DHT_PEER,
+    VIEW_DHT_ANNOUNCE,
     VIEW_KINDS,
 };
 

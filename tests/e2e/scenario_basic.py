@@ -41,6 +41,8 @@ def json_shapes(w):
         "dht find": {"node_id": str, "address": str},
         "dht put": {"target": str, "holders": int},
         "dht get": {"target": str, "value": str, "holders": int},
+        "dht announce": {"info_hash": str, "port": (int, type(None)), "holders": int},
+        "dht peers": {"address": str},
         "whoami": account,
     }
 
@@ -71,6 +73,14 @@ def json_shapes(w):
     has(got, shapes["dht get"], "dht get")
     equal(got["value"], "some value")
     has(bob.ok("dht", "find", put["target"])[0], shapes["dht find"], "dht find")
+    equal(ana.ok("dht", "peers", "0" * 40), [], "nobody announced")
+    row = bob.ok("dht", "announce", "0" * 40, "--port", "7777")[0]
+    has(row, shapes["dht announce"], "dht announce")
+    equal((row["info_hash"], row["port"], row["holders"]), ("0" * 40, 7777, 1))
+    equal(bob.ok("dht", "announce", "0" * 40)[0]["port"], None)
+    rows = ana.ok("dht", "peers", "0" * 40)
+    has(rows[0], shapes["dht peers"], "dht peers")
+    equal({r["address"] for r in rows}, {"127.0.0.1:7777", bob.address}, "announced")
     has(bob.ok("unfollow", "ana")[0], shapes["follow"], "unfollow")
     equal({"offset_ms", "error_ms", "servers"} - set(bob.status["clock"]), set(), "clock")
 
@@ -105,6 +115,9 @@ def dht_of_five(w):
     row = homes[0].ok("dht", "get", mutable["target"])[0]
     equal(row["value"], "second")
     check(row["k"] and isinstance(row["seq"], int), "a mutable one has k and seq:", row)
+    for name in ([homes[3].id], [row["k"]], [mutable["target"]]):
+        equal(homes[1].ok("dht", "get", *name, "--salt", "note")[0]["value"], "second", name)
+    homes[1].fails(67, "dht", "get", homes[3].id, "--salt", "another")
     homes[0].fails(67, "dht", "get", "0" * 40)
     homes[0].fails(69, "dht", "ping", "127.0.0.1:1")
 

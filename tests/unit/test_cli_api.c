@@ -286,6 +286,16 @@ static void test_wrong_arguments(void **state)
         "{\"tag\":1,\"do\":\"dht_ping\"}",
         "{\"tag\":1,\"do\":\"dht_find\",\"id\":\"12\"}",
         "{\"tag\":1,\"do\":\"dht_get\",\"target\":\"zz\"}",
+        "{\"tag\":1,\"do\":\"dht_get\"}",
+        "{\"tag\":1,\"do\":\"dht_get\",\"salt\":\"s\"}",
+        "{\"tag\":1,\"do\":\"dht_get\",\"id\":\"nobody\"}",
+        "{\"tag\":1,\"do\":\"dht_get\",\"id\":7}",
+        "{\"tag\":1,\"do\":\"dht_peers\"}",
+        "{\"tag\":1,\"do\":\"dht_peers\",\"info_hash\":\"00\"}",
+        "{\"tag\":1,\"do\":\"dht_announce\",\"info_hash\":\"zz\"}",
+        "{\"tag\":1,\"do\":\"dht_announce\",\"info_hash\":\"0123456789abcdef0123456789abcdef01234567\",\"port\":0}",
+        "{\"tag\":1,\"do\":\"dht_announce\",\"info_hash\":\"0123456789abcdef0123456789abcdef01234567\",\"port\":65536}",
+        "{\"tag\":1,\"do\":\"dht_announce\",\"info_hash\":\"0123456789abcdef0123456789abcdef01234567\",\"port\":\"1\"}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ask(f, bad[i]);
@@ -790,6 +800,25 @@ static void test_dht_mutable(void **state)
     assert_true(num(row, "seq") > seq);
     expect_done(f, 1, 4, 0, NULL);
 
+    /* Its key and its salt name it as well; without the salt nothing can be verified. */
+    user_id_text(unlocked->pk, k);
+    snprintf(json, sizeof json, "{\"tag\":6,\"do\":\"dht_get\",\"id\":\"%s\",\"salt\":\"notes\"}", k);
+    ask(f, json);
+    hex_encode(k, unlocked->pk, KEY_SIZE);
+    snprintf(json, sizeof json, "{\"tag\":7,\"do\":\"dht_get\",\"id\":\"%s\",\"salt\":\"notes\"}", k);
+    ask(f, json);
+    pump(f, 5000);
+    for (int tag = 6; tag <= 7; tag++) {
+        row = expect_row(f, tag);
+        assert_string_equal(str(row, "value"), "two");
+        assert_string_equal(str(row, "target"), target);
+        expect_done(f, 1, tag, 0, NULL);
+    }
+    snprintf(json, sizeof json, "{\"tag\":8,\"do\":\"dht_get\",\"id\":\"%s\"}", k);
+    ask(f, json);
+    pump(f, 5000);
+    expect_done(f, 1, 8, 67, "unknown-user");
+
     char *long_value = malloc(1200);
     memset(long_value, 'x', 1100);
     snprintf(long_value + 1099, 2, "y");
@@ -802,6 +831,47 @@ static void test_dht_mutable(void **state)
     free(long_value);
 }
 
+#define HASH "\"info_hash\":\"0123456789abcdef0123456789abcdef01234567\""
+static void test_dht_peers(void **state)
+{
+    struct fixture *f = *state;
+    json_t *row;
+
+    ask(f, "{\"tag\":1,\"do\":\"dht_ping\",\"address\":\"127.0.0.1:5002\"}");
+    pump(f, 200);
+    expect_row(f, 1);
+    expect_done(f, 1, 1, 0, NULL);
+    ask(f, "{\"tag\":2,\"do\":\"dht_peers\"," HASH "}");
+    pump(f, 5000);
+    expect_done(f, 1, 2, 0, NULL); /* nobody is an answer */
+    ask(f, "{\"tag\":3,\"do\":\"dht_announce\"," HASH ",\"port\":7777}");
+    pump(f, 5000);
+    row = expect_row(f, 3);
+    expect_keys(row, "v info_hash port holders");
+    assert_string_equal(str(row, "info_hash"), "0123456789abcdef0123456789abcdef01234567");
+    assert_int_equal(num(row, "port"), 7777);
+    assert_int_equal(num(row, "holders"), 1);
+    expect_done(f, 1, 3, 0, NULL);
+    ask(f, "{\"tag\":4,\"do\":\"dht_announce\"," HASH "}");
+    pump(f, 5000);
+    row = expect_row(f, 4);
+    assert_true(json_is_null(json_object_get(row, "port")));
+    expect_done(f, 1, 4, 0, NULL);
+    ask(f, "{\"tag\":5,\"do\":\"dht_peers\"," HASH "}");
+    pump(f, 5000);
+    bool given = false, seen = false;
+    for (int i = 0; i < 2; i++) {
+        row = expect_row(f, 5);
+        expect_keys(row, "v address");
+        given = given || strcmp(str(row, "address"), "127.0.0.1:7777") == 0;
+        seen = seen || strcmp(str(row, "address"), "127.0.0.1:5001") == 0;
+    }
+    assert_true(given && seen);
+    expect_done(f, 1, 5, 0, NULL);
+    assert_string_equal(str(f->reply, "message"), "named by 1 node");
+    assert_int_equal(api_running(f->api), 0);
+}
+
 static void test_dht_alone(void **state)
 {
     struct fixture *f = *state;
@@ -810,6 +880,12 @@ static void test_dht_alone(void **state)
     pump(f, 10000);
     expect_done(f, 1, 2, 0, NULL); /* it needed nobody */
     expect_done(f, 1, 1, 69, "no-peer");
+    ask(f, "{\"tag\":3,\"do\":\"dht_peers\"," HASH "}");
+    pump(f, 10000);
+    expect_done(f, 1, 3, 69, "no-peer");
+    ask(f, "{\"tag\":4,\"do\":\"dht_announce\"," HASH "}");
+    pump(f, 10000);
+    expect_done(f, 1, 4, 69, "no-peer");
     /* an event whose request is gone is taken and dropped; one of timeline's is left to it */
     struct kad_event e = { .kind = KAD_EVENT_FIND, .tag = TIMELINE_TAG_FOREIGN | 12345, .last = true };
     assert_true(api_kad_event(f->api, f->now, &e));
@@ -833,6 +909,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dht, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht_in_status, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht_mutable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dht_peers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dht_alone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

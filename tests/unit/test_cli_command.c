@@ -113,6 +113,17 @@ static void test_two_words(void **state)
     assert_string_equal(args.command->name, "dht get");
     assert_int_equal(args.arg_count, 1);
     assert_string_equal(args.arg[0], "00");
+    assert_int_equal(PARSE("dht", "get", "00", "--salt", "s"), 0);
+    assert_string_equal(args.salt, "s");
+    assert_int_equal(PARSE("dht", "peers", "00"), 0);
+    assert_int_equal(PARSE("dht", "peers"), CAM_EUSAGE);
+    assert_int_equal(PARSE("dht", "peers", "00", "--port", "1"), CAM_EUSAGE);
+    assert_int_equal(PARSE("dht", "announce", "00"), 0);
+    assert_int_equal(args.port, 0);
+    assert_int_equal(PARSE("dht", "announce", "00", "--port=65535"), 0);
+    assert_int_equal(args.port, 65535);
+    assert_int_equal(PARSE("dht", "announce", "00", "--port", "65536"), CAM_EUSAGE);
+    assert_int_equal(PARSE("dht", "announce", "00", "--port", "0"), CAM_EUSAGE);
     assert_int_equal(PARSE("dht"), CAM_EUSAGE);
     assert_int_equal(PARSE("dht", "steal", "x"), CAM_EUSAGE);
     assert_int_equal(PARSE("help", "dht", "get"), 0);
