@@ -82,6 +82,7 @@ void kad_free(struct kad *k)
     kad_store_free(k->store);
     kad_guard_free(k->guard);
     kad_verified_clear(&k->verified);
+    free(k->liars);
     free(k->dirty_buf);
     free(k);
 }

@@ -46,6 +46,7 @@ enum kad_without {
     KAD_WITHOUT_BUDGETS = 32,     /* budgets by address */
     KAD_WITHOUT_SHARES = 64,      /* a sender of few records displaces one of many */
     KAD_WITHOUT_SPLITS = 128,     /* a full shard splits */
+    KAD_WITHOUT_DOUBT = 256,      /* whom the dead were named by is doubted */
 };
 
 struct kad_config {
@@ -54,7 +55,7 @@ struct kad_config {
     uint8_t k, alpha;     /* 0 = the defaults above */
     bool use_v4, use_v6;  /* address families the caller can send on */
     uint32_t items_max, entries_max, peers_max; /* records held for others; 0 = defaults */
-    uint8_t without;      /* enum kad_without, for experiments: 0 */
+    uint16_t without;     /* enum kad_without, for experiments: 0 */
 };
 
 /* ---- records ------------------------------------------------------------------------------------------ */

@@ -1,4 +1,5 @@
 /* Datagrams in and out, and what each of them teaches about contacts. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/err.h"
@@ -242,6 +243,48 @@ static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
     k->dead[k->next_dead].addr = mark;
     k->dead[k->next_dead].at_s = (uint32_t)(k->now.mono_ms / 1000);
     k->next_dead = (uint8_t)((k->next_dead + 1) % NODE_DEAD_MAX);
+}
+
+static bool is_fresh(const struct kad *k, const struct node_mark *mark)
+{
+    return mark->addr && (uint32_t)(k->now.mono_ms / 1000) - mark->at_s <= NODE_LIARS_MS / 1000;
+}
+
+void node_note_liar(struct kad *k, const struct addr *addr, bool lies)
+{
+    uint32_t mark = addr_mark(addr);
+    unsigned at = 0;
+
+    if (!k->liars && lies)
+        k->liars = calloc(NODE_LIARS_MAX, sizeof *k->liars);
+    if (!k->liars)
+        return;
+    while (at < NODE_LIARS_MAX && k->liars[at].addr != mark)
+        at++;
+    if (at == NODE_LIARS_MAX && lies) {
+        at = k->next_liar;
+        k->next_liar = (uint8_t)((k->next_liar + 1) % NODE_LIARS_MAX);
+    }
+    if (at < NODE_LIARS_MAX)
+        k->liars[at] = (struct node_mark){lies ? mark : 0, (uint32_t)(k->now.mono_ms / 1000)};
+}
+
+bool node_is_liar(struct kad *k, const struct addr *addr)
+{
+    uint32_t mark = k->liars ? addr_mark(addr) : 0;
+    bool any = false;
+
+    for (unsigned i = 0; k->liars && i < NODE_LIARS_MAX; i++) {
+        bool fresh = is_fresh(k, &k->liars[i]);
+        if (fresh && k->liars[i].addr == mark)
+            return true;
+        any = any || fresh;
+    }
+    if (!any) {
+        free(k->liars);
+        k->liars = NULL;
+    }
+    return false;
 }
 
 double node_net_estimate(const struct kad *k, struct node_net *net)

@@ -34,6 +34,8 @@
 #define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
 #define NODE_DEAD_MAX 24            /* addresses that did not answer lately: lookups ask them last */
 #define NODE_DEAD_MS 30000
+#define NODE_LIARS_MAX 16           /* addresses that named the dead lately: whom they name, lookups ask last */
+#define NODE_LIARS_MS 120000
 #define NODE_VOTES_MAX 5            /* what others say our address is */
 #define NODE_VOTES_NEEDED 3
 #define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
@@ -87,7 +89,7 @@ struct kad {
     struct now now;            /* of the call that runs */
     uint8_t k, alpha;
     bool read_only;
-    uint8_t without;           /* enum kad_without */
+    uint16_t without;          /* enum kad_without */
     bool has_network;          /* ours is a network of its own: n must match, BEP 42 is enforced */
     uint8_t network[KRPC_NETWORK_SIZE];
     uint16_t datagram_max;
@@ -116,8 +118,12 @@ struct kad {
     uint16_t n_known, cap_known, asking;
     uint64_t join_next_ms, boot_ms;
     uint64_t heard_ms;         /* the last answer of anyone */
-    struct { uint32_t addr, at_s; } dead[NODE_DEAD_MAX];
+    struct node_mark { uint32_t addr, at_s; } dead[NODE_DEAD_MAX];
     uint8_t next_dead;
+
+    /* node.c */
+    uint8_t next_liar;
+    struct node_mark *liars;   /* NODE_LIARS_MAX; NULL: nobody lately */
 
     /* upkeep.c */
     uint8_t alone_tries;
@@ -169,6 +175,9 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id);
 /* It did not answer lately, or fails in the table. */
 bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr);
+/* Nodes that it named did not answer, or those that it named lately do. */
+void node_note_liar(struct kad *k, const struct addr *addr, bool lies);
+bool node_is_liar(struct kad *k, const struct addr *addr);
 /* How many nodes the network has: at most, by the larger of what our surroundings and finished lookups say, and at
  * least, by the smaller. */
 double node_estimate(struct kad *k);

@@ -198,8 +198,9 @@ void request_boot(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg 
         uint8_t state = r->legs[leg]->nodes[node].state;
         if (state == LOOKUP_NEW || state == LOOKUP_SUSPECT)
             lookup_answered(r->legs[leg], node);
-        request_learn(k, r, (unsigned)leg, 4, m->nodes, NULL, 0);
-        request_learn(k, r, (unsigned)leg, 6, m->nodes6, NULL, 0);
+        struct request_node at = {(uint8_t)leg, (uint8_t)node};
+        request_learn(k, r, at, 4, m->nodes, NULL, 0);
+        request_learn(k, r, at, 6, m->nodes6, NULL, 0);
     }
     request_pump(k, r);
 }

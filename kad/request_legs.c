@@ -23,6 +23,7 @@ struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family,
     /* Before the first lookup has ended we know too little to call anything dense. */
     bool judge = k->booted && !r->fixed && !(k->without & KAD_WITHOUT_DENSITY);
     lookup_init(l, r->target, wanted, alpha, judge ? node_estimate(k) : 0);
+    l->trusting = k->without & KAD_WITHOUT_DOUBT;
     l->least = judge && wanted == k->k ? node_estimate_least(k) : 0;
     /* All holders but one may serve what once was: somebody beside them names the one. */
     l->witnesses = judge && r->kind == REQUEST_GET && r->has_pk ? REQUEST_WITNESSES : 0;
@@ -40,13 +41,13 @@ static bool in_other_leg(const struct request *r, uint8_t family, const struct l
     return false;
 }
 
-int request_offer(struct kad *k, struct request *r, unsigned leg, const uint8_t *id, const struct addr *addr)
+int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const uint8_t *id, const struct addr *addr)
 {
     struct lookup *l = r->legs[leg];
 
     if (r->n_legs > 1 && in_other_leg(r, r->leg_family[leg], l, id))
         return -1;
-    return lookup_offer(l, id, addr, node_is_suspect(k, id, addr));
+    return lookup_named(l, by, id, addr, node_is_suspect(k, id, addr));
 }
 
 /* Spreads what the table knows over `paths` new legs of one family. */
@@ -69,7 +70,7 @@ static void seed_legs(struct kad *k, struct request *r, unsigned net, unsigned p
         return;
     for (size_t i = 0; i < n; i++) {
         struct addr addr = table_addr(t, found[i]);
-        request_offer(k, r, first + (unsigned)(i % (r->n_legs - first)), found[i]->id, &addr);
+        request_offer(k, r, first + (unsigned)(i % (r->n_legs - first)), -1, found[i]->id, &addr);
     }
 }
 
@@ -130,6 +131,18 @@ bool request_try_paths(struct kad *k, struct request *r)
         }
     }
     return r->n_legs > before;
+}
+
+void request_note_liars(struct kad *k, const struct request *r)
+{
+    for (unsigned leg = 0; leg < r->n_legs; leg++) {
+        const struct lookup *l = r->legs[leg];
+        for (unsigned i = 0; i < l->n && (l->doubted | l->told); i++) {
+            int lies = lookup_lies(l, l->order[i]);
+            if (lies)
+                node_note_liar(k, &l->nodes[l->order[i]].addr, lies > 0);
+        }
+    }
 }
 
 size_t request_closest(const struct request *r, uint8_t family, struct request_node *ret, size_t max)
@@ -204,7 +217,7 @@ static int leg_for(struct kad *k, struct request *r, unsigned asked, uint8_t fam
 }
 
 /* Takes the nodes that an answer names. `hop`: where to note them for a trace, or NULL. */
-size_t request_learn(struct kad *k, struct request *r, unsigned asked, uint8_t family, struct span list,
+size_t request_learn(struct kad *k, struct request *r, struct request_node asked, uint8_t family, struct span list,
                      struct kad_contact *hop, size_t max)
 {
     uint8_t id[KAD_ID_SIZE];
@@ -214,11 +227,11 @@ size_t request_learn(struct kad *k, struct request *r, unsigned asked, uint8_t f
 
     if (!net->used || list.size == 0)
         return 0;
-    int leg = leg_for(k, r, asked, family);
+    int leg = leg_for(k, r, asked.leg, family), by = leg == asked.leg ? asked.node : -1;
     if (leg < 0)
         return 0;
     for (unsigned i = 0; i < 2u * k->k && node_next_listed(k, &list, family, id, &addr); i++) {
-        int node = request_offer(k, r, (unsigned)leg, id, &addr);
+        int node = request_offer(k, r, (unsigned)leg, by, id, &addr);
         bool fills = r->kind == REQUEST_BOOT || r->kind == REQUEST_REFRESH;
         if (fills && node >= 0 && !table_find(&net->table, id) && table_has_room(&net->table, id, &addr))
             table_offer(&net->table, id, &addr); /* pinged later, if the lookup does not ask it */

@@ -177,6 +177,7 @@ void request_pump(struct kad *k, struct request *r)
         if (!done)
             return;
         note_estimate(k, r);
+        request_note_liars(k, r);
         bool lacks = (r->kind == REQUEST_GET && !r->has_item) || peers_lacks(r);
         if (lacks && !nobody_answered(r) && request_try_paths(k, r))
             continue;
@@ -210,22 +211,25 @@ static void lookup_answer(struct kad *k, struct request *r, const struct rpc_tx 
     struct kad_contact hop[HOP_CONTACTS_MAX];
     struct kad_event e = {.kind = KAD_EVENT_HOP, .tag = r->tag, .contacts = hop};
     struct kad_contact *learned = r->trace ? hop + 1 : NULL;
+    struct request_node at = {tx->leg, tx->node};
 
     if (!id_equal(node->id, m->id)) { /* somebody else lives there now */
         lookup_failed(l, tx->node);
         if (node_acceptable(k, m->id, &tx->to))
-            request_offer(k, r, tx->leg, m->id, &tx->to);
+            request_offer(k, r, tx->leg, -1, m->id, &tx->to);
         return;
     }
     lookup_answered(l, tx->node);
+    if (node_is_liar(k, &tx->to))
+        lookup_doubt(l, tx->node);
     node->rtt_ms = (uint16_t)(k->now.mono_ms - tx->sent_ms);
     if (m->token.data && m->token.size <= KRPC_TOKEN_MAX) {
         memcpy(node->token, m->token.data, m->token.size);
         node->token_size = (uint8_t)m->token.size;
     }
     if (!r->fixed) {
-        size_t n = request_learn(k, r, tx->leg, 4, m->nodes, learned, KAD_K);
-        n += request_learn(k, r, tx->leg, 6, m->nodes6, learned ? learned + n : NULL, KAD_K);
+        size_t n = request_learn(k, r, at, 4, m->nodes, learned, KAD_K);
+        n += request_learn(k, r, at, 6, m->nodes6, learned ? learned + n : NULL, KAD_K);
         e.n_contacts = n + 1;
     }
     if (r->trace) {
@@ -236,7 +240,6 @@ static void lookup_answer(struct kad *k, struct request *r, const struct rpc_tx 
         hop[0].age_s = 0;
         event_push(k, &e);
     }
-    struct request_node at = {tx->leg, tx->node};
     switch (r->kind) {
     case REQUEST_GET:
     case REQUEST_PUT:

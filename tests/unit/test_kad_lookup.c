@@ -205,6 +205,135 @@ static void sybils_do_not_count_as_the_end(void **state)
     assert_int_equal(lookup_width(&l), 16);
 }
 
+/* The i-th of what `by` names, at distance n. */
+static int named(struct lookup *l, int by, unsigned n)
+{
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    node(n, id, &addr);
+    return lookup_named(l, by, id, &addr, false);
+}
+
+static int ask_next(struct lookup *l)
+{
+    int i = lookup_next(l);
+    if (i >= 0)
+        lookup_sent(l, i);
+    return i;
+}
+
+/* A liar names eight who do not exist, closer than anybody: two are tried, then all others come first, then the rest
+ * all at once; and nobody waits for them longer than until they stall. */
+static void who_names_the_dead_is_doubted(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 4, 2, 0);
+    for (unsigned n = 1; n <= 5; n++)
+        offer(&l, 1000 * n, false);
+    int liar = ask_next(&l), other = ask_next(&l);
+    lookup_answered(&l, liar);
+    for (unsigned n = 1; n <= 8; n++)
+        assert_true(named(&l, liar, n) >= 0);
+    lookup_answered(&l, other);
+    int a = ask_next(&l), b = ask_next(&l);
+    assert_int_equal(distance_of(&l, a), 1);
+    assert_int_equal(distance_of(&l, b), 2);
+    lookup_stalled(&l, a);
+    assert_false(lookup_is_held(&l, a)); /* one may be gone */
+    lookup_stalled(&l, b);
+    assert_true(lookup_is_held(&l, a));
+    assert_false(lookup_is_close(&l, a)); /* so it is not asked again */
+    assert_int_equal(lookup_lies(&l, liar), 1);
+    assert_int_equal(lookup_lies(&l, other), 0);
+    for (unsigned n = 3; n <= 4; n++) {
+        int i = ask_next(&l);
+        assert_int_equal(distance_of(&l, i), 1000 * n);
+        lookup_answered(&l, i);
+    }
+    for (unsigned n = 3; n <= 8; n++) /* more than alpha at a time */
+        assert_int_equal(distance_of(&l, ask_next(&l)), n);
+    assert_int_equal(lookup_next(&l), -1);
+    assert_false(lookup_done(&l)); /* one of them might live */
+    for (unsigned i = 0; i < l.n; i++)
+        if (l.nodes[i].state == LOOKUP_ASKED)
+            lookup_stalled(&l, (int)i);
+    assert_true(lookup_done(&l));
+    lookup_check(&l);
+}
+
+static void whom_others_name_too_is_not_held_back(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 4, 4, 0);
+    offer(&l, 1000, false);
+    offer(&l, 2000, false);
+    int liar = ask_next(&l), other = ask_next(&l);
+    lookup_answered(&l, liar);
+    lookup_answered(&l, other);
+    int dead[2] = {named(&l, liar, 1), named(&l, liar, 2)}, live = named(&l, liar, 3), ours = named(&l, liar, 4);
+    for (unsigned i = 0; i < 2; i++) {
+        lookup_sent(&l, dead[i]);
+        lookup_failed(&l, dead[i]);
+    }
+    assert_true(lookup_is_held(&l, live) && lookup_is_held(&l, ours));
+    named(&l, other, 3);
+    offer(&l, 4, false);
+    assert_false(lookup_is_held(&l, live) || lookup_is_held(&l, ours));
+    int more[2] = {named(&l, liar, 5), named(&l, liar, 6)};
+    assert_true(lookup_is_held(&l, more[0]));
+    lookup_sent(&l, live); /* and when what it named answers after all, it is doubted no longer */
+    lookup_answered(&l, live);
+    assert_true(lookup_is_held(&l, more[0]));
+    lookup_sent(&l, more[1]);
+    lookup_answered(&l, more[1]);
+    assert_false(lookup_is_held(&l, more[0]));
+    lookup_check(&l);
+}
+
+static void one_known_for_a_liar_is_doubted_from_the_start(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 4, 4, 0);
+    offer(&l, 1000, false);
+    offer(&l, 2000, false);
+    int liar = ask_next(&l);
+    lookup_answered(&l, liar);
+    lookup_doubt(&l, liar);
+    named(&l, liar, 1);
+    named(&l, liar, 2);
+    int honest = ask_next(&l);
+    assert_int_equal(distance_of(&l, honest), 2000);
+    lookup_answered(&l, honest);
+    for (unsigned n = 1; n <= 2; n++)
+        lookup_answered(&l, ask_next(&l));
+    assert_int_equal(lookup_lies(&l, liar), -1); /* not this time */
+    lookup_check(&l);
+}
+
+/* Made-up nodes fill all that a lookup remembers; once they are held back they give way to any other. */
+static void those_held_back_give_way(void **state)
+{
+    (void)state;
+    struct lookup l;
+    lookup_init(&l, target, 16, 4, 0);
+    offer(&l, 60000, false);
+    int liar = ask_next(&l);
+    lookup_answered(&l, liar);
+    for (unsigned n = 1; n < LOOKUP_MAX; n++)
+        assert_true(named(&l, liar, n) >= 0);
+    assert_int_equal(offer(&l, 50000, false), -1);
+    for (unsigned i = 0; i < LOOKUP_LIES; i++)
+        lookup_failed(&l, ask_next(&l));
+    for (unsigned n = 0; n < 16; n++)
+        assert_true(offer(&l, 50000 + n, false) >= 0);
+    assert_int_equal(l.n, LOOKUP_MAX);
+    assert_int_equal(distance_of(&l, ask_next(&l)), 50000);
+    lookup_check(&l);
+}
+
 static void those_who_cannot_hold_are_passed_over(void **state)
 {
     (void)state;
@@ -248,6 +377,10 @@ int main(void)
         cmocka_unit_test(one_that_came_back_elsewhere),
         cmocka_unit_test(keeps_the_closest_of_a_flood),
         cmocka_unit_test(sybils_do_not_count_as_the_end),
+        cmocka_unit_test(who_names_the_dead_is_doubted),
+        cmocka_unit_test(whom_others_name_too_is_not_held_back),
+        cmocka_unit_test(one_known_for_a_liar_is_doubted_from_the_start),
+        cmocka_unit_test(those_held_back_give_way),
         cmocka_unit_test(those_who_cannot_hold_are_passed_over),
         cmocka_unit_test(nobody_to_ask),
     };
