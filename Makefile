@@ -52,7 +52,8 @@ UNIT_SRC  := $(wildcard tests/unit/*.c)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(UNIT_SRC))
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN  := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRC))
-BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_LIB := tests/bench/bench_floor.c tests/bench/bench_net.c
+BENCH_SRC := $(filter-out $(BENCH_LIB),$(wildcard tests/bench/bench_*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(BENCH_SRC))
 
 .PHONY: all demo test check unit unit-build sim sim-build hostile-build attacks attacks-build bench bench-build fuzz fuzz-build layers install clean programs deps
@@ -93,8 +94,10 @@ $(foreach layer,core kad timeline cli,$(eval $(call unit_rule,$(layer))))
 $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
 
-$(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(LIBS_OURS)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+# Each benchmark is a program; what several share is in BENCH_LIB.
+BENCH_OBJ := $(patsubst %.c,$(OUT)/%.o,$(BENCH_LIB))
+$(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(BENCH_OBJ) $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(BENCH_OBJ) $(LIBS_OURS) $(LIBS)
 
 SIM_OBJ := $(OUT)/tests/sim.o $(OUT)/tests/sim_net.o $(OUT)/tests/sim_check.o
 $(OUT)/tests/sim: $(SIM_OBJ) $(LIBS_OURS)
