@@ -77,7 +77,8 @@ static void store_here(struct kad *k, struct request *r)
 
 void setput_looked_up(struct kad *k, struct request *r)
 {
-    if (setwalk_is_split(r->set)) {
+    /* Where only few call it split the others are asked by putting it there: readers might believe the others. */
+    if (setwalk_is_split(r->set) && !setwalk_is_doubtful(r->set)) {
         go_deeper(k, r);
         return;
     }
