@@ -12,6 +12,7 @@
 #include "kad/node.h"
 #include "kad/peers.h"
 #include "kad/request.h"
+#include "kad/setread.h"
 
 #define SAVE_SMALL 32          /* contacts: below this a changed table is saved within ... */
 #define SAVE_SMALL_MS 1000
@@ -84,6 +85,7 @@ void kad_free(struct kad *k)
     kad_verified_clear(&k->verified);
     free(k->liars);
     free(k->dirty_buf);
+    free(k->set_hints);
     free(k);
 }
 
@@ -372,7 +374,21 @@ int kad_set_get(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], 
     struct request *r = request_new(k, REQUEST_SET_GET, root, tag);
     if (!r)
         return CAM_EFULL;
-    if (setwalk_for_get(r, root, fresh, max)) {
+    if (setread_for_get(r, root, fresh, max)) {
+        request_discard(r);
+        return CAM_EFULL;
+    }
+    request_submit(k, r);
+    return 0;
+}
+
+int kad_set_count(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool exact, uint64_t tag)
+{
+    k->now = now;
+    struct request *r = request_new(k, REQUEST_SET_GET, root, tag);
+    if (!r)
+        return CAM_EFULL;
+    if (setread_for_count(r, root, exact)) {
         request_discard(r);
         return CAM_EFULL;
     }

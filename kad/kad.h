@@ -132,6 +132,7 @@ enum kad_event_kind {
     KAD_EVENT_SET_PUT,  /* final, as PUT */
     KAD_EVENT_PEERS,    /* of get_peers: some, each once, as they come; the last has none: status as GET, holders */
     KAD_EVENT_ANNOUNCE, /* final: holders that took it; CAM_ENET none */
+    KAD_EVENT_SET_COUNT, /* final: count, spread, shards */
 };
 
 struct kad_event {
@@ -149,6 +150,9 @@ struct kad_event {
     const struct addr *peers;      /* PEERS */
     size_t n_peers;
     uint32_t holders;              /* others that stored / had it; our own copy is not counted */
+    uint64_t count;                /* SET_COUNT: live entries; tombstones do not count */
+    uint64_t spread;               /* SET_COUNT: standard error of an estimate, in entries; 0: exact */
+    uint32_t shards;               /* SET_COUNT: leaves of the set that were read whole */
     int64_t newer_seq;             /* PUT with CAM_ESTALE or CAM_ECAS: the seq a holder has */
 };
 
@@ -196,6 +200,10 @@ int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_
  * it, with `port`, or port 0: the one that they see. Holders forget it after KAD_LIFE_PEER_S; repeating is the
  * caller's. */
 int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag);
+/* How many live entries there are under root, each verified: nobody's word is taken for a number. With `exact` all shards
+ * are read; else some at random, until the standard error is 1.5 % of the count or 64 were read. A set of few shards is
+ * counted exactly either way. CAM_ENET: nobody answered. */
+int kad_set_count(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool exact, uint64_t tag);
 
 /* ---- looking in --------------------------------------------------------------------------------------- */
 

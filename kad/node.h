@@ -7,7 +7,7 @@
  *     upkeep.c   stays in touch: liveness, refresh, replication, hand-over to newcomers
  *     request*.c a request from its start to its final event: lookups, find, ping
  *     walk.c     get, put, repair and replication of items
- *     setwalk.c  reading and writing signed sets, shard by shard
+ *     set*.c     reading, counting, writing and keeping signed sets, shard by shard
  *     peers.c    peers of an info-hash: asking for them, announcing ourselves
  *     event.c    what rises to the caller
  *
@@ -49,6 +49,7 @@
 #define REQUEST_LEGS_MAX 10         /* lookups of one request: 1 a family, and 4 disjoint ones a family */
 #define REQUEST_WITNESSES 1         /* nodes beyond the k closest that a get of a mutable item asks too */
 #define REQUEST_PATHS 4             /* DESIGN section 4: disjoint paths */
+#define SETPUT_HINTS_MAX 64         /* deep sets whose depth is remembered */
 #define REQUEST_WAIT_MS 5000        /* with no contact but somebody left to ask */
 
 /* ---- what a node is ------------------------------------------------------------------------------------ */
@@ -82,6 +83,11 @@ struct node_newcomer {
     struct addr addr;
 };
 
+struct setput_hint { /* a set that is split, and how deep our last put in it went */
+    uint64_t word;             /* the first bytes of its root */
+    uint8_t depth;
+};
+
 struct request;
 
 struct kad {
@@ -107,6 +113,8 @@ struct kad {
     uint32_t n_requests, n_active, n_inner;
     uint64_t request_next_ms;
     double estimate;           /* nodes in the network, from finished lookups; 0: none yet */
+
+    struct setput_hint *set_hints; /* setput.c; NULL until one is needed */
 
     /* event.c */
     struct node_event *events, *events_last, *delivered;

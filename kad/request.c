@@ -6,6 +6,7 @@
 
 #include "core/err.h"
 #include "kad/peers.h"
+#include "kad/setread.h"
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
@@ -32,6 +33,7 @@ static void free_one(struct request *r)
     request_free_legs(r);
     setwalk_free(r->set);
     peers_free(r->peers);
+    setread_free(r->read);
     free(r->value);
     free(r);
 }
@@ -39,6 +41,19 @@ static void free_one(struct request *r)
 void request_discard(struct request *r)
 {
     free_one(r);
+}
+
+static void link_one(struct kad *k, struct request *r)
+{
+    r->prev = k->last;
+    r->next = NULL;
+    if (k->last)
+        k->last->next = r;
+    else
+        k->first = r;
+    k->last = r;
+    if (!r->inner)
+        k->n_requests++;
 }
 
 static void unlink_one(struct kad *k, struct request *r)
@@ -105,6 +120,9 @@ static void begin(struct kad *k, struct request *r)
         begin_ping(k, r);
         return;
     case REQUEST_SET_GET:
+        setread_begin(k, r);
+        return;
+    case REQUEST_SET_PART:
     case REQUEST_SET_PUT:
     case REQUEST_SHARD:
     case REQUEST_SHARD_HANDOVER:
@@ -151,17 +169,15 @@ static bool start(struct kad *k, struct request *r)
 
 void request_submit(struct kad *k, struct request *r)
 {
-    r->prev = k->last;
-    r->next = NULL;
-    if (k->last)
-        k->last->next = r;
-    else
-        k->first = r;
-    k->last = r;
-    if (!r->inner)
-        k->n_requests++;
+    link_one(k, r);
     r->phase = PHASE_QUEUED;
     start(k, r);
+}
+
+void request_run_part(struct kad *k, struct request *r)
+{
+    link_one(k, r);
+    begin(k, r);
 }
 
 void request_boot(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m)
@@ -175,12 +191,7 @@ void request_boot(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg 
         if (!r)
             return;
         /* It takes its place by hand: there must be one, and the first answer is to be used before asking. */
-        r->prev = k->last;
-        if (k->last)
-            k->last->next = r;
-        else
-            k->first = r;
-        k->last = r;
+        link_one(k, r);
         r->counted = true;
         k->n_inner++;
         request_look(k, r, r->target);

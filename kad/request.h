@@ -9,6 +9,8 @@
  *                                    |                                               | found: once more over
  *                                    +---- setwalk: the next shard ---- LOOKING <----+ four disjoint paths
  *
+ *     A SET_GET looks nothing up itself: it stays WRITING while its parts, a request for each shard, go this way.
+ *
  * Every node that a request asks belongs to exactly one leg, so legs of one family are disjoint paths.
  */
 #ifndef KAD_REQUEST_H
@@ -31,12 +33,14 @@ enum request_kind {
     REQUEST_HANDOVER,   /* the same, to one new contact */
     REQUEST_SHARD,      /* a shard that we hold: compare with its other holders, both ways */
     REQUEST_SHARD_HANDOVER,
+    REQUEST_SET_PART,   /* one shard of a SET_GET, which has the place and the event */
 };
 
 enum request_phase { PHASE_QUEUED, PHASE_WAITING, PHASE_LOOKING, PHASE_WRITING };
 
 struct setwalk;
 struct peers;
+struct setread;
 
 struct request {
     struct request *next, *prev;
@@ -69,7 +73,8 @@ struct request {
     uint8_t salt[KAD_SALT_MAX];
     uint8_t *value;        /* KAD_VALUE_MAX bytes, allocated when there is one */
 
-    struct setwalk *set;   /* SET_GET, SET_PUT, SHARD */
+    struct setwalk *set;   /* SET_PART, SET_PUT, SHARD */
+    struct setread *read;  /* SET_GET */
     struct peers *peers;   /* PEERS, ANNOUNCE */
 };
 
@@ -77,6 +82,8 @@ struct request {
 struct request *request_new(struct kad *k, enum request_kind kind, const uint8_t *target, uint64_t tag);
 /* It is filled in: it may start. */
 void request_submit(struct kad *k, struct request *r);
+/* Begins at once: it is part of one that has a place. r may be gone afterwards. */
+void request_run_part(struct kad *k, struct request *r);
 void request_discard(struct request *r); /* never submitted */
 void request_free_all(struct kad *k);
 /* The final event has been pushed, or never will be: frees it. */
@@ -131,7 +138,7 @@ void walk_put_query(const struct request *r, const struct lookup_node *node, str
 
 /* ---- setwalk.c: signed sets ------------------------------------------------------------------------------ */
 
-int setwalk_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fresh, uint32_t max);
+int setwalk_for_part(struct request *r, struct request *reader, const struct kad_shard_id *at, bool fresh);
 int setwalk_for_put(struct request *r, const uint8_t root[KAD_ID_SIZE], const struct kad_entry *entry);
 int setwalk_for_shard(struct request *r, const struct kad_record *record);
 void setwalk_free(struct setwalk *w);

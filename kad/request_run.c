@@ -84,7 +84,7 @@ static bool nobody_answered(const struct request *r)
 /* r may be gone afterwards. */
 static void looked_up(struct kad *k, struct request *r)
 {
-    if (!r->inner) {
+    if (!r->inner || r->kind == REQUEST_SET_PART) {
         k->stats.lookups_done++;
         note_latency(k, r);
     }
@@ -98,7 +98,7 @@ static void looked_up(struct kad *k, struct request *r)
     case REQUEST_REFRESH:
         request_finish(k, r);
         break;
-    case REQUEST_SET_GET:
+    case REQUEST_SET_PART:
     case REQUEST_SET_PUT:
     case REQUEST_SHARD:
     case REQUEST_SHARD_HANDOVER:
@@ -129,7 +129,7 @@ static void lookup_query(const struct request *r, const struct lookup_node *node
     case REQUEST_HANDOVER:
         walk_query(r, q);
         break;
-    case REQUEST_SET_GET:
+    case REQUEST_SET_PART:
     case REQUEST_SET_PUT:
     case REQUEST_SHARD:
     case REQUEST_SHARD_HANDOVER:
@@ -247,7 +247,7 @@ static void lookup_answer(struct kad *k, struct request *r, const struct rpc_tx 
     case REQUEST_HANDOVER:
         walk_value(k, r, &r->legs[tx->leg]->nodes[tx->node], m);
         break;
-    case REQUEST_SET_GET:
+    case REQUEST_SET_PART:
     case REQUEST_SET_PUT:
     case REQUEST_SHARD:
     case REQUEST_SHARD_HANDOVER:

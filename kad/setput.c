@@ -1,5 +1,10 @@
 /* Writing one entry of a signed set: to the shard at depth 0, and one level deeper for as long as its holders say
- * that it is split. An entry stays in the shallower shard where some took it; readers merge. */
+ * that it is split. An entry stays in the shallower shard where some took it; readers merge.
+ *
+ * Who has put into a deep set before need not come down from the root each time: a node remembers at which
+ * depth its last put under a root ended, and begins at the shard above that one. Most of its holders must say that
+ * it is split, as they did then; if not (the set was merged back), the put begins again at the root. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/err.h"
@@ -38,11 +43,48 @@ static void go_deeper(struct kad *k, struct request *r)
     uint8_t slot[KAD_SLOT_SIZE];
 
     /* Where holders sent us down when we put, they were asked one by one: no doubt then. */
-    r->set->doubted = r->set->splits == 0 && setwalk_is_doubtful(r->set);
+    r->set->doubted = r->set->splits == 0 && (r->set->doubted || setwalk_is_doubtful(r->set));
     kad_slot(r->set->entry.pk, slot);
     kad_shard_of(&next, r->set->root, (uint8_t)(r->set->shard.depth + 1), slot);
     setwalk_look(k, r, &next);
 }
+
+/* ---- the depth of sets --------------------------------------------------------------------------------- */
+
+static struct setput_hint *hint_of(struct kad *k, const uint8_t root[KAD_ID_SIZE])
+{
+    return &k->set_hints[root[KAD_ID_SIZE - 1] % SETPUT_HINTS_MAX];
+}
+
+static uint8_t hint_get(struct kad *k, const uint8_t root[KAD_ID_SIZE])
+{
+    return k->set_hints && hint_of(k, root)->word == be64(root) ? hint_of(k, root)->depth : 0;
+}
+
+/* A set that is not split deeply costs nothing to come down to, so it is not remembered. */
+static void hint_set(struct kad *k, const uint8_t root[KAD_ID_SIZE], uint8_t depth)
+{
+    if (depth < 2 && hint_get(k, root) == 0)
+        return;
+    if (!k->set_hints)
+        k->set_hints = calloc(SETPUT_HINTS_MAX, sizeof *k->set_hints);
+    if (k->set_hints)
+        *hint_of(k, root) = (struct setput_hint){.word = be64(root), .depth = depth};
+}
+
+void setput_begin(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    uint8_t slot[KAD_SLOT_SIZE], depth = hint_get(k, w->root);
+    struct kad_shard_id at;
+
+    w->guessed = depth > 1;
+    kad_slot(w->entry.pk, slot);
+    kad_shard_of(&at, w->root, w->guessed ? depth - 1 : 0, slot);
+    setwalk_look(k, r, &at);
+}
+
+/* ---- putting ------------------------------------------------------------------------------------------- */
 
 static void write_on(struct kad *k, struct request *r)
 {
@@ -57,6 +99,8 @@ static void write_on(struct kad *k, struct request *r)
         go_deeper(k, r);
         return;
     }
+    if (request_write_status(r) == 0)
+        hint_set(k, w->root, w->shard.depth);
     push_result(k, r);
     request_finish(k, r);
 }
@@ -77,8 +121,17 @@ static void store_here(struct kad *k, struct request *r)
 
 void setput_looked_up(struct kad *k, struct request *r)
 {
+    struct setwalk *w = r->set;
     /* Where only few call it split the others are asked by putting it there: readers might believe the others. */
-    if (setwalk_is_split(r->set) && !setwalk_is_doubtful(r->set)) {
+    bool deeper = setwalk_is_split(w) && !setwalk_is_doubtful(w);
+
+    if (w->guessed && !deeper) {
+        hint_set(k, w->root, 0);
+        setput_begin(k, r);
+        return;
+    }
+    w->guessed = false;
+    if (deeper) {
         go_deeper(k, r);
         return;
     }

@@ -2,15 +2,27 @@
  * at once with a new contact that should hold it. Holders are compared by digest; with those that differ, entries
  * go both ways.
  *
- *                        same digest everywhere
- *     COMPARE ---------------------------------------------------------------+
- *        |  pages of each other digest                                       v
- *        +---------------> take what is new to us, PUSH what is new to them  (end)
- *        |
- *        | our shard is split: each child in turn          COMPARE the child's holders, MOVE our entries of it
- *        | our shard's parent is not split (any more)      COMPARE the parent's holders, MOVE all our entries
- *        v
- *       MOVE: one entry after another to all k closest; when half of them took it, it is dropped here
+ *              our shard                        same digest everywhere
+ *     begin --- is not split --> COMPARE ----------------------------------------------------+
+ *      |  |                         |  pages of each other digest                            v
+ *      |  |                         +----------> take what is new to us, PUSH what is to them  (end)
+ *      |  |                                                                                  ^
+ *      |  +---- has a parent ----> PARENT: it is not split (any more): MOVE all our entries up, then COMPARE
+ *      |                                   it is: TEACH those of its holders that do not know, then COMPARE
+ *      |
+ *      +------- is split --------> DOWN: to each child in turn that our entries belong to, and on to its children
+ *                                   |    where it is split itself: MOVE our entries of it
+ *                                   |
+ *                                   +--- the children hold few together ---> GATHER: read them all into our shard,
+ *                                   |                                        which is no longer split
+ *                                   +--- else ---> the mark is good for another week (end)
+ *
+ *     MOVE: one entry after another to those of the k closest who lack it; when half of them have it, it is dropped
+ *     here. The last entry of a split shard stays: by it others hear of the shard, and whoever hears of it compares
+ *     itself and learns that it is split.
+ *
+ * Going down and coming up again both leave every entry where a reader finds it, at each moment: it is dropped above
+ * when it lies below, and a shard takes off its split mark when it holds all that its children held.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -21,11 +33,39 @@
 
 #define PART_PUSH (1 + SETWALK_RANGES_MAX) /* after the parts of ranges */
 #define PUSH_WINDOW 16                     /* sputs in flight */
+#define DOWN_MAX (16 * KAD_SHARD_DEPTH_MAX)
 
-enum stage { STAGE_PARENT, STAGE_COMPARE, STAGE_CHILDREN };
+enum stage { STAGE_PARENT, STAGE_COMPARE, STAGE_DOWN, STAGE_GATHER };
+
+struct setshard {
+    struct kad_shard_id own;      /* the shard that we hold */
+    uint8_t own_digest[KAD_ID_SIZE];
+    uint8_t stage;
+    bool own_split;
+    bool pushing, teaching;
+    bool has_cursor;
+    uint8_t cursor[KAD_SLOT_SIZE], push_pk[KEY_SIZE];
+    int64_t push_seq;
+    uint32_t acks, asked;         /* of the entry being moved: who has it, of how many */
+    struct kad_shard_id down[DOWN_MAX]; /* DOWN: shards to go to; the next is last */
+    uint8_t n_down;
+    uint8_t digit;                /* GATHER: the child being read */
+    uint32_t below;               /* live entries that the children hold, as far as they were looked at */
+};
 
 static void look_stage(struct kad *k, struct request *r);
 static void stage_ended(struct kad *k, struct request *r);
+
+struct setshard *setshard_new(const struct kad_record *record)
+{
+    struct setshard *keep = calloc(1, sizeof *keep);
+
+    if (!keep)
+        return NULL;
+    keep->own = record->shard;
+    keep->own_split = record->split;
+    return keep;
+}
 
 static void entry_query(const struct setwalk *w, const struct lookup_node *node, const struct kad_entry *entry,
                         struct krpc_msg *q)
@@ -44,6 +84,51 @@ static void entry_query(const struct setwalk *w, const struct lookup_node *node,
     q->v = (struct ben){entry->v.data, entry->v.size};
 }
 
+/* ---- our own entries ----------------------------------------------------------------------------------- */
+
+/* The slot before the first that a shard may hold; NULL: there is none. */
+static const uint8_t *before_first(const struct kad_shard_id *at, uint8_t ret[KAD_SLOT_SIZE])
+{
+    bool any = false;
+
+    memset(ret, 0, KAD_SLOT_SIZE);
+    for (unsigned i = 0; i < at->depth; i++) {
+        unsigned digit = (unsigned)(at->prefix[i] <= '9' ? at->prefix[i] - '0' : at->prefix[i] - 'a' + 10);
+        ret[i / 2] |= (uint8_t)(i % 2 ? digit : digit << 4);
+        any = any || digit > 0;
+    }
+    for (unsigned i = KAD_SLOT_SIZE; any && i-- > 0 && ret[i]-- == 0;)
+        ;
+    return any ? ret : NULL;
+}
+
+/* The next of our entries that belong into the shard that is being looked at. */
+static bool next_entry(struct kad *k, struct setwalk *w, struct kad_entry *ret, uint8_t ret_slot[KAD_SLOT_SIZE])
+{
+    struct setshard *keep = w->keep;
+    uint8_t first[KAD_SLOT_SIZE];
+    bool down = keep->stage == STAGE_DOWN;
+    const uint8_t *after = keep->has_cursor ? keep->cursor : down ? before_first(&w->shard, first) : NULL;
+
+    if (!kad_store_entry_next(k->store, k->now, &keep->own, after, 0, ret, ret_slot))
+        return false;
+    return !down || kad_shard_contains(&w->shard, ret_slot);
+}
+
+static void move_cursor(struct setshard *keep, const uint8_t slot[KAD_SLOT_SIZE])
+{
+    memcpy(keep->cursor, slot, KAD_SLOT_SIZE);
+    keep->has_cursor = true;
+}
+
+static bool have_any(struct kad *k, const struct setshard *keep)
+{
+    struct kad_entry entry;
+    uint8_t slot[KAD_SLOT_SIZE];
+
+    return kad_store_entry_next(k->store, k->now, &keep->own, NULL, 0, &entry, slot);
+}
+
 /* ---- PUSH: our entries to those who lack them ---------------------------------------------------------- */
 
 static const struct setwalk_holder *holder_at(const struct setwalk *w, struct request_node at)
@@ -54,26 +139,31 @@ static const struct setwalk_holder *holder_at(const struct setwalk *w, struct re
     return NULL;
 }
 
+/* Tombstones, too, are something to hold, and `held` does not count them. */
+static bool holds_nothing(const struct setwalk_holder *h)
+{
+    static const uint8_t zero[KAD_ID_SIZE];
+
+    return memcmp(h->digest, zero, KAD_ID_SIZE) == 0;
+}
+
 static bool lacks(const struct setwalk *w, const struct setwalk_holder *h, const struct kad_entry *entry,
                   const uint8_t *slot)
 {
-    if (!h)
+    if (!h || holds_nothing(h) || h->group == SETWALK_GROUPS_MAX - 1) /* the last group is of all sorts */
         return true;
-    if (memcmp(h->digest, w->own_digest, KAD_ID_SIZE) == 0)
+    if (w->keep->stage == STAGE_COMPARE && memcmp(h->digest, w->keep->own_digest, KAD_ID_SIZE) == 0)
         return false;
-    if (h->held == 0)
-        return true;
-    const struct setwalk_found *f = setwalk_find(w, slot);
+    const struct setwalk_found *f = setwalk_find(&w->finds, slot);
     return !f || !(f->groups & UINT32_C(1) << h->group) ||
            kad_version_compare(entry->seq, entry->v, f->entry.seq, f->entry.v) > 0;
 }
 
-/* One entry to all that lack it; returns how many were sent. */
-static unsigned send_entry(struct kad *k, struct request *r, const struct kad_entry *entry, const uint8_t *slot,
-                           bool to_all)
+/* One entry to all that lack it. */
+static void send_entry(struct kad *k, struct request *r, const struct kad_entry *entry, const uint8_t *slot)
 {
     struct request_node found[LOOKUP_MAX];
-    unsigned sent = 0;
+    struct setshard *keep = r->set->keep;
 
     for (uint8_t family = 4; family <= 6; family += 2) {
         size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
@@ -82,31 +172,32 @@ static unsigned send_entry(struct kad *k, struct request *r, const struct kad_en
             struct krpc_msg q = {.kind = KRPC_QUERY};
             if (node->refused || node->token_size == 0)
                 continue;
-            if (!to_all && !lacks(r->set, holder_at(r->set, found[i]), entry, slot))
+            keep->asked++;
+            if (!lacks(r->set, holder_at(r->set, found[i]), entry, slot)) {
+                keep->acks++;
                 continue;
+            }
             entry_query(r->set, node, entry, &q);
-            sent += request_send(k, r, found[i], &q, PART_PUSH) == 0;
+            if (request_send(k, r, found[i], &q, PART_PUSH))
+                keep->asked--;
         }
     }
-    return sent;
 }
 
 static void push_on(struct kad *k, struct request *r)
 {
-    struct setwalk *w = r->set;
+    struct setshard *keep = r->set->keep;
     struct kad_entry entry;
     uint8_t slot[KAD_SLOT_SIZE];
 
-    while (w->pushing && r->writing < PUSH_WINDOW) {
-        if (!kad_store_entry_next(k->store, k->now, &w->own, w->has_cursor ? w->cursor : NULL, 0, &entry, slot)) {
-            w->pushing = false;
+    while (keep->pushing && r->writing < PUSH_WINDOW) {
+        keep->pushing = next_entry(k, r->set, &entry, slot);
+        if (!keep->pushing)
             break;
-        }
-        memcpy(w->cursor, slot, KAD_SLOT_SIZE);
-        w->has_cursor = true;
-        send_entry(k, r, &entry, slot, false);
+        move_cursor(keep, slot);
+        send_entry(k, r, &entry, slot);
     }
-    if (r->writing == 0 && !w->pushing)
+    if (r->writing == 0 && !keep->pushing)
         stage_ended(k, r);
 }
 
@@ -116,9 +207,9 @@ static void start_push(struct kad *k, struct request *r)
     bool differs = false;
 
     for (unsigned i = 0; i < w->n_holders; i++)
-        differs = differs || memcmp(w->holders[i].digest, w->own_digest, KAD_ID_SIZE) != 0;
-    w->pushing = differs;
-    w->has_cursor = false;
+        differs = differs || memcmp(w->holders[i].digest, w->keep->own_digest, KAD_ID_SIZE) != 0;
+    w->keep->pushing = differs;
+    w->keep->has_cursor = false;
     push_on(k, r);
 }
 
@@ -135,17 +226,18 @@ static const struct addr *giver(struct request *r, const struct setwalk_found *f
 static void take_theirs(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
-    bool is_new = kad_store_shard_is_new(k->store, k->now, &w->own);
+    const struct kad_shard_id *own = &w->keep->own;
+    bool is_new = kad_store_shard_is_new(k->store, k->now, own);
     bool ours = r->fixed || request_includes_self(k, r);
 
-    for (uint32_t i = 0; i < w->n_found; i++) {
-        const struct setwalk_found *f = w->found[i];
+    for (uint32_t i = 0; i < w->finds.n; i++) {
+        const struct setwalk_found *f = w->finds.at[i];
         struct kad_entry held;
-        bool have = kad_store_entry_get(k->store, k->now, &w->own, f->entry.pk, &held) == 0;
+        bool have = kad_store_entry_get(k->store, k->now, own, f->entry.pk, &held) == 0;
         if (ours && (!have || kad_version_compare(f->entry.seq, f->entry.v, held.seq, held.v) > 0))
-            have = kad_store_set_put(k->store, k->now, w->root, w->own.depth, &f->entry, giver(r, f)) == 0;
+            have = kad_store_set_put(k->store, k->now, w->root, own->depth, &f->entry, giver(r, f)) == 0;
         if (have && is_new)
-            kad_store_set_since(k->store, k->now, &w->own, f->entry.pk, setwalk_since(f));
+            kad_store_set_since(k->store, k->now, own, f->entry.pk, setwalk_since(f));
     }
 }
 
@@ -154,37 +246,34 @@ static void take_theirs(struct kad *k, struct request *r)
 static void move_on(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
+    struct setshard *keep = w->keep;
     struct kad_entry entry;
     uint8_t slot[KAD_SLOT_SIZE];
 
     while (r->writing == 0) {
-        if (w->has_cursor && w->asked > 0 && w->acks * 2 >= w->asked)
-            kad_store_handed(k->store, k->now, &w->own, w->push_pk, w->push_seq);
-        w->acks = w->asked = 0;
-        do {
-            if (!kad_store_entry_next(k->store, k->now, &w->own, w->has_cursor ? w->cursor : NULL, 0, &entry, slot)) {
-                stage_ended(k, r);
-                return;
-            }
-            memcpy(w->cursor, slot, KAD_SLOT_SIZE);
-            w->has_cursor = true;
-        } while (w->stage == STAGE_CHILDREN && !kad_shard_contains(&w->shard, slot));
-        memcpy(w->push_pk, entry.pk, KEY_SIZE);
-        w->push_seq = entry.seq;
+        if (keep->asked > 0 && keep->acks * 2 >= keep->asked)
+            kad_store_handed(k->store, k->now, &keep->own, keep->push_pk, keep->push_seq);
+        keep->acks = keep->asked = 0;
+        if (!next_entry(k, w, &entry, slot)) {
+            stage_ended(k, r);
+            return;
+        }
+        move_cursor(keep, slot);
+        memcpy(keep->push_pk, entry.pk, KEY_SIZE);
+        keep->push_seq = entry.seq;
         if (request_includes_self(k, r) &&
             kad_store_set_put(k->store, k->now, w->root, w->shard.depth, &entry, NULL) == 0)
-            w->acks++, w->asked++;
+            keep->acks++, keep->asked++;
         /* The store may have moved under us: read it again before it is sent. */
-        if (kad_store_entry_get(k->store, k->now, &w->own, w->push_pk, &entry) == 0)
-            w->asked += send_entry(k, r, &entry, slot, true);
+        if (kad_store_entry_get(k->store, k->now, &keep->own, keep->push_pk, &entry) == 0)
+            send_entry(k, r, &entry, slot);
     }
 }
 
 /* ---- TEACH: a parent's holders that do not know of its split ------------------------------------------- */
 
-/* An empty shard has nothing that could be handed to a new holder, so who comes after those that saw the parent
- * split would never hear of it. One entry of ours is enough: it makes them holders, and in their next hour they
- * compare and learn. False: nobody needs it. */
+/* Who comes after those that saw the parent split would never hear of it. One entry of ours is enough: it makes them
+ * holders, and in their next hour they compare and learn. False: nobody needs it. */
 static bool teach_parent(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
@@ -192,7 +281,7 @@ static bool teach_parent(struct kad *k, struct request *r)
     struct kad_entry entry;
     uint8_t slot[KAD_SLOT_SIZE];
 
-    if (!setwalk_is_split(w) || !kad_store_entry_next(k->store, k->now, &w->own, NULL, 0, &entry, slot))
+    if (!setwalk_is_split(w) || !kad_store_entry_next(k->store, k->now, &w->keep->own, NULL, 0, &entry, slot))
         return false;
     for (uint8_t family = 4; family <= 6; family += 2) {
         size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
@@ -200,13 +289,129 @@ static bool teach_parent(struct kad *k, struct request *r)
             const struct setwalk_holder *h = holder_at(r->set, found[i]);
             const struct lookup_node *node = request_node(r, found[i]);
             struct krpc_msg q = {.kind = KRPC_QUERY};
-            if (!h || h->split || h->held > 0 || node->token_size == 0)
+            if (!h || h->split || !holds_nothing(h) || node->token_size == 0)
                 continue;
             entry_query(w, node, &entry, &q);
-            w->teaching = request_send(k, r, found[i], &q, PART_PUSH) == 0 || w->teaching;
+            w->keep->teaching = request_send(k, r, found[i], &q, PART_PUSH) == 0 || w->keep->teaching;
         }
     }
-    return w->teaching;
+    return w->keep->teaching;
+}
+
+/* ---- DOWN: a split shard hands down -------------------------------------------------------------------- */
+
+static void add_down(struct setshard *keep, const struct kad_shard_id *parent)
+{
+    for (unsigned digit = 16; digit-- > 0 && keep->n_down < DOWN_MAX;)
+        kad_shard_child(&keep->down[keep->n_down++], parent, digit);
+}
+
+/* A split shard that nobody could hear of, since all its entries have gone: one of a child's that we have just seen
+ * comes back to it. */
+static void keep_one(struct kad *k, const struct setwalk *w)
+{
+    const struct setshard *keep = w->keep;
+
+    if (w->finds.n == 0 || have_any(k, keep))
+        return;
+    kad_store_reopen(k->store, k->now, &keep->own);
+    kad_store_set_put(k->store, k->now, w->root, keep->own.depth, &w->finds.at[0]->entry, NULL);
+    kad_store_split(k->store, k->now, &keep->own);
+}
+
+/* To the next shard below that we have entries for, or that we must count. */
+static void down_on(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    struct setshard *keep = w->keep;
+    struct kad_entry entry;
+    uint8_t slot[KAD_SLOT_SIZE];
+
+    while (keep->n_down > 0) {
+        w->shard = keep->down[--keep->n_down];
+        keep->has_cursor = false;
+        bool counts = w->shard.depth == keep->own.depth + 1 && keep->below < KAD_SHARD_MERGE_MAX;
+        if (!counts && !next_entry(k, w, &entry, slot))
+            continue;
+        look_stage(k, r);
+        return;
+    }
+    if (keep->below < KAD_SHARD_MERGE_MAX) {
+        keep->stage = STAGE_GATHER;
+        look_stage(k, r);
+        return;
+    }
+    keep_one(k, w);
+    kad_store_split(k->store, k->now, &keep->own); /* still needed: the mark has another week */
+    request_finish(k, r);
+}
+
+/* What most say the child holds; one alone that says more is not heard. */
+static uint32_t held_by_two(const struct setwalk *w)
+{
+    uint32_t most = 0, second = 0;
+
+    for (unsigned i = 0; i < w->n_holders; i++) {
+        uint32_t held = w->holders[i].held;
+        second = held > most ? most : held > second ? held : second;
+        most = held > most ? held : most;
+    }
+    return w->n_holders > 1 ? second : most;
+}
+
+static void down_looked_up(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    struct setshard *keep = w->keep;
+    struct kad_entry entry;
+    uint8_t slot[KAD_SLOT_SIZE];
+    bool split = setwalk_is_split(w);
+
+    if (w->shard.depth == keep->own.depth + 1)
+        keep->below += split ? KAD_SHARD_ENTRIES_MAX : held_by_two(w);
+    if (!next_entry(k, w, &entry, slot)) {
+        down_on(k, r);
+    } else if (split && !setwalk_is_doubtful(w)) {
+        struct kad_shard_id parent = w->shard;
+        add_down(keep, &parent);
+        down_on(k, r);
+    } else if (!setwalk_start_ranges(k, r, NULL)) {
+        move_on(k, r);
+    }
+}
+
+/* ---- GATHER: a split shard takes back what its children hold ------------------------------------------- */
+
+static void gather_end(struct kad *k, struct request *r, bool all)
+{
+    struct setwalk *w = r->set;
+    const struct kad_shard_id *own = &w->keep->own;
+
+    if (all) {
+        kad_store_reopen(k->store, k->now, own);
+        for (uint32_t i = 0; i < w->finds.n; i++) {
+            const struct setwalk_found *f = w->finds.at[i];
+            if (kad_store_set_put(k->store, k->now, w->root, own->depth, &f->entry, NULL) == 0)
+                kad_store_set_since(k->store, k->now, own, f->entry.pk, setwalk_since(f));
+        }
+    } else {
+        keep_one(k, w);
+        kad_store_split(k->store, k->now, own);
+    }
+    request_finish(k, r);
+}
+
+/* One child has been read. Tombstones, which holders do not count, may make them too many for one shard. */
+static void gather_on(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+
+    if (setwalk_is_split(w) || w->finds.n > KAD_SHARD_MERGE_MAX)
+        gather_end(k, r, false);
+    else if (++w->keep->digit == 16)
+        gather_end(k, r, true);
+    else
+        look_stage(k, r);
 }
 
 /* ---- stages -------------------------------------------------------------------------------------------- */
@@ -214,82 +419,117 @@ static bool teach_parent(struct kad *k, struct request *r)
 static void look_stage(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
-    struct kad_shard_id at = w->own;
+    struct setshard *keep = w->keep;
+    struct kad_shard_id at = keep->own;
 
-    if (w->stage == STAGE_PARENT)
-        kad_shard_parent(&at, &w->own);
-    else if (w->stage == STAGE_CHILDREN)
-        kad_shard_child(&at, &w->own, w->digit);
-    setwalk_forget(w);
-    w->has_cursor = false;
-    w->asked = w->acks = 0;
+    if (keep->stage == STAGE_PARENT)
+        kad_shard_parent(&at, &keep->own);
+    else if (keep->stage == STAGE_DOWN)
+        at = w->shard;
+    else if (keep->stage == STAGE_GATHER)
+        kad_shard_child(&at, &keep->own, keep->digit);
+    if (keep->stage != STAGE_GATHER || keep->digit == 0)
+        setwalk_finds_forget(&w->finds);
+    keep->has_cursor = false;
+    keep->asked = keep->acks = 0;
     setwalk_look(k, r, &at);
 }
 
 void setshard_begin(struct kad *k, struct request *r)
 {
-    struct setwalk *w = r->set;
+    struct setshard *keep = r->set->keep;
     struct kad_set_query query = {.max = 1};
     struct kad_set_page page;
 
-    kad_store_set_get(k->store, k->now, &w->own, &query, &page);
-    memcpy(w->own_digest, page.digest, KAD_ID_SIZE);
-    w->own_split = page.split;
-    w->stage = w->own.depth > 0 && !r->fixed ? STAGE_PARENT : STAGE_COMPARE;
-    look_stage(k, r);
+    kad_store_set_get(k->store, k->now, &keep->own, &query, &page);
+    memcpy(keep->own_digest, page.digest, KAD_ID_SIZE);
+    keep->own_split = page.split;
+    keep->stage = keep->own.depth > 0 && !r->fixed ? STAGE_PARENT : STAGE_COMPARE;
+    if (keep->stage == STAGE_COMPARE && keep->own_split && !r->fixed)
+        stage_ended(k, r);
+    else
+        look_stage(k, r);
+}
+
+static void parent_looked_up(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    unsigned holding = 0;
+
+    for (unsigned i = 0; i < w->n_holders; i++)
+        holding += !holds_nothing(&w->holders[i]) || w->holders[i].split;
+    /* Up again only where somebody keeps the parent and nobody who counts calls it split. */
+    if (holding > 0 && !setwalk_is_split(w)) {
+        if (!setwalk_start_ranges(k, r, NULL))
+            move_on(k, r);
+    } else if (!teach_parent(k, r)) {
+        stage_ended(k, r);
+    }
+}
+
+static void compare_looked_up(struct kad *k, struct request *r)
+{
+    struct setwalk *w = r->set;
+    const struct kad_shard_id *own = &w->keep->own;
+
+    /* What is split hands down, not sideways. */
+    if (!r->fixed && setwalk_is_split(w) && !setwalk_is_doubtful(w)) {
+        kad_store_split(k->store, k->now, own);
+        stage_ended(k, r);
+        return;
+    }
+    /* What a new holder was handed says nothing of since when: that the others are asked for. */
+    bool is_new = kad_store_shard_is_new(k->store, k->now, own);
+    if (!setwalk_start_ranges(k, r, is_new ? NULL : w->keep->own_digest)) {
+        take_theirs(k, r);
+        start_push(k, r);
+    }
 }
 
 void setshard_looked_up(struct kad *k, struct request *r)
 {
-    struct setwalk *w = r->set;
+    switch (r->set->keep->stage) {
+    case STAGE_PARENT:
+        parent_looked_up(k, r);
+        break;
+    case STAGE_COMPARE:
+        compare_looked_up(k, r);
+        break;
+    case STAGE_DOWN:
+        down_looked_up(k, r);
+        break;
+    default:
+        if (!setwalk_start_ranges(k, r, NULL))
+            gather_on(k, r);
+        break;
+    }
+}
 
-    switch (w->stage) {
-    case STAGE_PARENT: {
-        unsigned holding = 0;
-        for (unsigned i = 0; i < w->n_holders; i++)
-            holding += w->holders[i].held > 0 || w->holders[i].split;
-        /* Up again only where somebody keeps the parent and nobody calls it split. */
-        bool split = false;
-        for (unsigned i = 0; i < w->n_holders; i++)
-            split = split || w->holders[i].split;
-        if (holding > 0 && !split)
-            move_on(k, r);
-        else if (!teach_parent(k, r))
-            stage_ended(k, r);
+/* All pages of the shard are there. */
+static void pages_read(struct kad *k, struct request *r)
+{
+    switch (r->set->keep->stage) {
+    case STAGE_COMPARE:
+        take_theirs(k, r);
+        start_push(k, r);
         break;
-    }
-    case STAGE_COMPARE: {
-        if (setwalk_is_split(w) && !w->own_split && !r->fixed)
-            kad_store_split(k->store, k->now, &w->own);
-        /* What a new holder was handed says nothing of since when: that the others are asked for. */
-        bool is_new = kad_store_shard_is_new(k->store, k->now, &w->own);
-        if (!setwalk_start_ranges(k, r, is_new ? NULL : w->own_digest)) {
-            take_theirs(k, r);
-            start_push(k, r);
-        }
+    case STAGE_GATHER:
+        gather_on(k, r);
         break;
-    }
-    default: {
-        uint32_t most = 0;
-        for (unsigned i = 0; i < w->n_holders; i++)
-            most = w->holders[i].held > most ? w->holders[i].held : most;
-        w->child_held += setwalk_is_split(w) ? KAD_SHARD_ENTRIES_MAX : most;
+    default:
         move_on(k, r);
         break;
-    }
     }
 }
 
 void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m)
 {
-    struct setwalk *w = r->set;
+    struct setshard *keep = r->set->keep;
 
     if (part != PART_PUSH) {
         setwalk_range_answer(k, r, part, m);
-        if (r->writing == 0) {
-            take_theirs(k, r);
-            start_push(k, r);
-        }
+        if (r->writing == 0)
+            pages_read(k, r);
         return;
     }
     bool took = m && m->kind == KRPC_REPLY && !m->split;
@@ -297,12 +537,12 @@ void setshard_answer(struct kad *k, struct request *r, struct request_node at, u
     took = took || (m && m->kind == KRPC_ERROR && m->code == KAD_ERROR_STALE);
     if (!m || (m->kind == KRPC_ERROR && m->code != KAD_ERROR_STALE))
         request_node(r, at)->refused = !m || m->code == KAD_ERROR_PROTOCOL || m->code == KAD_ERROR_FULL;
-    w->acks += took;
-    if (w->teaching) {
-        w->teaching = r->writing > 0;
-        if (!w->teaching)
+    keep->acks += took;
+    if (keep->teaching) {
+        keep->teaching = r->writing > 0;
+        if (!keep->teaching)
             stage_ended(k, r);
-    } else if (w->stage == STAGE_COMPARE) {
+    } else if (keep->stage == STAGE_COMPARE) {
         push_on(k, r);
     } else {
         move_on(k, r);
@@ -311,34 +551,19 @@ void setshard_answer(struct kad *k, struct request *r, struct request_node at, u
 
 static void stage_ended(struct kad *k, struct request *r)
 {
-    struct setwalk *w = r->set;
-    struct kad_entry entry;
-    uint8_t slot[KAD_SLOT_SIZE];
+    struct setshard *keep = r->set->keep;
 
-    switch (w->stage) {
-    case STAGE_PARENT:
-        w->stage = STAGE_COMPARE;
-        if (!kad_store_entry_next(k->store, k->now, &w->own, NULL, 0, &entry, slot))
-            break; /* all has gone up */
+    if (keep->stage == STAGE_PARENT && have_any(k, keep) && !keep->own_split) {
+        keep->stage = STAGE_COMPARE;
         look_stage(k, r);
-        return;
-    case STAGE_COMPARE:
-        if (!w->own_split || r->fixed || w->own.depth >= KAD_SHARD_DEPTH_MAX)
-            break;
-        w->stage = STAGE_CHILDREN;
-        w->digit = 0;
-        look_stage(k, r);
-        return;
-    default:
-        if (++w->digit < 16) {
-            look_stage(k, r);
-            return;
-        }
-        if (w->child_held < KAD_SHARD_MERGE_MAX)
-            kad_store_reopen(k->store, k->now, &w->own);
-        else
-            kad_store_split(k->store, k->now, &w->own); /* still needed: the mark has another week */
-        break;
+    } else if (keep->own_split && !r->fixed && keep->own.depth < KAD_SHARD_DEPTH_MAX && keep->stage != STAGE_DOWN) {
+        keep->stage = STAGE_DOWN;
+        keep->below = 0;
+        add_down(keep, &keep->own);
+        down_on(k, r);
+    } else if (keep->stage == STAGE_DOWN) {
+        down_on(k, r);
+    } else {
+        request_finish(k, r);
     }
-    request_finish(k, r);
 }

@@ -1,3 +1,4 @@
+/* One shard of a signed set, looked at over all its holders: who has what, and the pages of those that differ. */
 #include "kad/setwalk.h"
 
 #include <assert.h>
@@ -5,8 +6,8 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "kad/setread.h"
 
-#define EVENT_ENTRIES_MAX 64  /* in one SET event */
 #define PART_RANGE 1          /* + index of the range; a write is UINT16_MAX */
 
 static const uint8_t slot_zero[KAD_SLOT_SIZE];
@@ -19,17 +20,6 @@ static struct setwalk *attach(struct request *r, const uint8_t root[KAD_ID_SIZE]
     if (r->set)
         memcpy(r->set->root, root, KAD_ID_SIZE);
     return r->set;
-}
-
-int setwalk_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fresh, uint32_t max)
-{
-    struct setwalk *w = attach(r, root);
-
-    if (!w)
-        return CAM_ESYS;
-    w->fresh = fresh;
-    w->max = max;
-    return 0;
 }
 
 int setwalk_for_put(struct request *r, const uint8_t root[KAD_ID_SIZE], const struct kad_entry *entry)
@@ -52,69 +42,32 @@ int setwalk_for_shard(struct request *r, const struct kad_record *record)
 
     if (!w)
         return CAM_ESYS;
-    w->own = record->shard;
-    w->own_split = record->split;
-    return 0;
+    w->keep = setshard_new(record);
+    return w->keep ? 0 : CAM_ESYS;
 }
 
-void setwalk_forget(struct setwalk *w)
+int setwalk_for_part(struct request *r, struct request *reader, const struct kad_shard_id *at, bool fresh)
 {
-    for (uint32_t i = 0; i < w->n_found; i++)
-        free(w->found[i]);
-    w->n_found = 0;
+    struct setwalk *w = attach(r, at->root);
+
+    if (!w)
+        return CAM_ESYS;
+    w->shard = *at;
+    w->reader = reader;
+    w->fresh = fresh;
+    return 0;
 }
 
 void setwalk_free(struct setwalk *w)
 {
     if (!w)
         return;
-    setwalk_forget(w);
-    free(w->found);
+    setwalk_finds_forget(&w->finds);
+    free(w->keep);
     free(w);
 }
 
 /* ---- what has been found ------------------------------------------------------------------------------- */
-
-static uint32_t found_place(const struct setwalk *w, const uint8_t slot[KAD_SLOT_SIZE])
-{
-    uint32_t from = 0, to = w->n_found;
-
-    while (from < to) {
-        uint32_t mid = from + (to - from) / 2;
-        if (memcmp(w->found[mid]->slot, slot, KAD_SLOT_SIZE) < 0)
-            from = mid + 1;
-        else
-            to = mid;
-    }
-    return from;
-}
-
-const struct setwalk_found *setwalk_find(const struct setwalk *w, const uint8_t slot[KAD_SLOT_SIZE])
-{
-    uint32_t at = found_place(w, slot);
-
-    return at < w->n_found && memcmp(w->found[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? w->found[at] : NULL;
-}
-
-static void add_since(struct setwalk_found *f, uint32_t since_s)
-{
-    if (f->n_since < SETWALK_SINCE_MAX)
-        f->since_s[f->n_since++] = since_s;
-}
-
-uint32_t setwalk_since(const struct setwalk_found *f)
-{
-    uint32_t sorted[SETWALK_SINCE_MAX];
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < f->n_since; i++) {
-        unsigned at = n++;
-        for (; at > 0 && sorted[at - 1] > f->since_s[i]; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = f->since_s[i];
-    }
-    return n ? sorted[n / 2] : 0;
-}
 
 void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group)
 {
@@ -125,23 +78,12 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
     kad_slot(entry->pk, slot);
     if (!kad_shard_contains(&w->shard, slot) || (exp_s != 0 && exp_s <= now_unix_s(k->now)))
         return;
-    uint32_t at = found_place(w, slot);
-    struct setwalk_found *old = at < w->n_found && memcmp(w->found[at]->slot, slot, KAD_SLOT_SIZE) == 0
-                                    ? w->found[at] : NULL;
-    if (old) {
-        int order = kad_version_compare(entry->seq, entry->v, old->entry.seq, old->entry.v);
-        if (order == 0) { /* the same signed bytes, so verified already */
-            old->groups |= bit;
-            add_since(old, entry->since_s);
-            if (entry->age_s < old->entry.age_s)
-                old->entry.age_s = entry->age_s;
-        }
-        if (order <= 0)
-            return;
-    } else if (w->n_found >= SETWALK_FOUND_MAX) {
+    const struct setwalk_found *old = setwalk_find(&w->finds, slot);
+    int order = old ? kad_version_compare(entry->seq, entry->v, old->entry.seq, old->entry.v) : 1;
+    if (order < 0 || (!old && w->finds.n >= SETWALK_FOUND_MAX))
         return;
-    }
-    if (kad_entry_check(entry) || kad_verified_entry(&k->verified, entry, w->root)) {
+    /* The same signed bytes were verified already. */
+    if (order > 0 && (kad_entry_check(entry) || kad_verified_entry(&k->verified, entry, w->root))) {
         k->stats.refused_signature++;
         return;
     }
@@ -154,27 +96,8 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
     f->entry.v = span(f->v, entry->v.size);
     f->groups = bit;
     f->n_since = 0;
-    for (unsigned i = 0; old && i < old->n_since; i++)
-        add_since(f, old->since_s[i]); /* since is the key's, not the version's */
-    add_since(f, entry->since_s);
-    if (old) {
-        free(old);
-        w->found[at] = f;
-        return;
-    }
-    if (w->n_found == w->cap_found) {
-        uint32_t cap = w->cap_found ? w->cap_found * 2 : 16;
-        void *more = realloc(w->found, cap * sizeof *w->found);
-        if (!more) {
-            free(f);
-            return;
-        }
-        w->found = more;
-        w->cap_found = cap;
-    }
-    memmove(&w->found[at + 1], &w->found[at], (w->n_found - at) * sizeof *w->found);
-    w->found[at] = f;
-    w->n_found++;
+    setwalk_found_since(f, entry->since_s);
+    setwalk_finds_add(&w->finds, f);
 }
 
 /* Reads a list of entries; the slot of the last one, for the cursor. A page is in the order of slots and lies beyond
@@ -210,7 +133,7 @@ static void take_own(struct kad *k, struct setwalk *w)
     uint8_t slot[KAD_SLOT_SIZE], *after = NULL;
     struct kad_entry entry;
 
-    while (w->n_found < SETWALK_FOUND_MAX &&
+    while (w->finds.n < SETWALK_FOUND_MAX &&
            kad_store_entry_next(k->store, k->now, &w->shard, after, 0, &entry, slot)) {
         setwalk_take(k, w, &entry, -1);
         after = slot;
@@ -227,7 +150,7 @@ void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *s
     w->n_holders = w->n_ranges = w->n_groups = 0;
     w->splits = 0;
     kad_shard_target(shard, target);
-    if (r->kind == REQUEST_SET_GET)
+    if (r->kind == REQUEST_SET_PART)
         take_own(k, w);
     request_look(k, r, target);
     request_pump(k, r);
@@ -235,14 +158,12 @@ void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *s
 
 void setwalk_begin(struct kad *k, struct request *r)
 {
-    struct kad_shard_id top;
-
-    if (r->kind != REQUEST_SET_GET && r->kind != REQUEST_SET_PUT) {
+    if (r->kind == REQUEST_SET_PUT)
+        setput_begin(k, r);
+    else if (r->kind == REQUEST_SET_PART)
+        setwalk_look(k, r, &r->set->shard);
+    else
         setshard_begin(k, r);
-        return;
-    }
-    kad_shard_of(&top, r->set->root, 0, slot_zero);
-    setwalk_look(k, r, &top);
 }
 
 void setwalk_query(const struct request *r, struct krpc_msg *q)
@@ -287,13 +208,36 @@ void setwalk_value(struct kad *k, struct request *r, struct request_node at, con
     w->any = true;
 }
 
+/* The lookup has ended: of all who were asked on the way, those count that are to hold the shard. */
+static void mark_close(struct request *r)
+{
+    struct setwalk *w = r->set;
+    struct request_node found[LOOKUP_MAX];
+
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
+        for (size_t i = 0; i < n && i < width; i++)
+            for (unsigned h = 0; h < w->n_holders; h++)
+                if (w->holders[h].at.leg == found[i].leg && w->holders[h].at.node == found[i].node)
+                    w->holders[h].close = true;
+    }
+}
+
+/* Do fewer than num of den of those who count say that it is split? */
+static bool fewer_say_so(const struct setwalk *w, unsigned num, unsigned den)
+{
+    unsigned split = 0, close = 0;
+
+    for (unsigned i = 0; i < w->n_holders; i++) {
+        split += w->holders[i].close && w->holders[i].split;
+        close += w->holders[i].close;
+    }
+    return split * den < close * num;
+}
+
 bool setwalk_is_doubtful(const struct setwalk *w)
 {
-    unsigned split = 0;
-
-    for (unsigned i = 0; i < w->n_holders; i++)
-        split += w->holders[i].split;
-    return split * 2 < w->n_holders;
+    return fewer_say_so(w, 1, 2);
 }
 
 bool setwalk_is_split(const struct setwalk *w)
@@ -305,8 +249,9 @@ bool setwalk_is_split(const struct setwalk *w)
         holding += w->holders[i].held > 0 || w->holders[i].split;
     }
     /* Holders learn of a split one after another, so few are enough; but one alone could lie, and few that do so level
-     * after level would send a reader through every shard there could be. */
-    if (w->doubted && setwalk_is_doubtful(w))
+     * after level would send a reader through every shard there could be. Below what few called split it takes two of
+     * three: that liars have so many seats in one of the sixteen children by chance is rare enough to end it. */
+    if (w->doubted && fewer_say_so(w, 2, 3))
         return false;
     return w->shard.depth < KAD_SHARD_DEPTH_MAX && split > 0 && (split >= 2 || holding == 1);
 }
@@ -434,6 +379,8 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
         range_move(k, r, i);
         return;
     }
+    /* It split while we read, and may have handed down what we have not come to: that is read below. */
+    w->holders[range->holder].split = w->holders[range->holder].split || m->split;
     bool any = take_list(k, w, m->entries, w->holders[range->holder].group, range->after, last);
     /* A cursor that does not move forward would never end. */
     if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 || ++range->pages >= SETWALK_PAGES_MAX)
@@ -442,118 +389,17 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
     range_ask(k, r, i);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------- */
-
-static int order_of(uint32_t a, uint32_t b, const uint8_t *slot_a, const uint8_t *slot_b)
-{
-    if (a != b)
-        return a < b ? -1 : 1;
-    return memcmp(slot_a, slot_b, KAD_SLOT_SIZE);
-}
-
-static int freshest_first(const void *a, const void *b)
-{
-    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
-
-    return order_of(fa->entry.age_s, fb->entry.age_s, fa->slot, fb->slot);
-}
-
-static int oldest_first(const void *a, const void *b)
-{
-    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
-
-    return order_of(fb->entry.since_s, fa->entry.since_s, fa->slot, fb->slot);
-}
-
-static bool is_full(const struct setwalk *w)
-{
-    return w->max && w->delivered >= w->max;
-}
-
-/* Hands over what was found in the shard just read, or when `last` all that is left, in events of
- * EVENT_ENTRIES_MAX of which the very last is final. */
-static void deliver(struct kad *k, struct request *r, bool last)
-{
-    struct setwalk *w = r->set;
-    struct kad_entry entries[EVENT_ENTRIES_MAX];
-    struct kad_event e = {.kind = KAD_EVENT_SET, .tag = r->tag, .entries = entries, .holders = w->most_holders};
-    uint32_t from = 0, to = w->n_found;
-
-    /* By slot, so those of one shard stand together. */
-    while (!last && from < to && !kad_shard_contains(&w->shard, w->found[from]->slot))
-        from++;
-    while (!last && to > from && !kad_shard_contains(&w->shard, w->found[to - 1]->slot))
-        to--;
-    memcpy(e.target, w->root, KAD_ID_SIZE);
-    e.status = w->any ? 0 : CAM_ENET;
-    for (uint32_t i = from; i < to; i++)
-        w->found[i]->entry.since_s = setwalk_since(w->found[i]);
-    if (to > from)
-        qsort(&w->found[from], to - from, sizeof *w->found, w->fresh ? freshest_first : oldest_first);
-    uint32_t at = from;
-    do {
-        e.n_entries = 0;
-        while (at < to && e.n_entries < EVENT_ENTRIES_MAX && !is_full(w)) {
-            entries[e.n_entries++] = w->found[at++]->entry;
-            w->delivered++;
-        }
-        e.last = last && (at == to || is_full(w));
-        if (e.n_entries || e.last)
-            event_push(k, &e);
-    } while (at < to && !is_full(w));
-    for (uint32_t i = from; i < to; i++)
-        free(w->found[i]);
-    if (to < w->n_found)
-        memmove(&w->found[from], &w->found[to], (w->n_found - to) * sizeof *w->found);
-    w->n_found -= to - from;
-}
-
-/* The children of a split shard are to be read too; of them in any order when only some entries are wanted. */
-static void add_children(struct kad *k, struct setwalk *w)
-{
-    unsigned first = w->fresh ? rng_below(&k->rng, 16) : 0;
-
-    bool doubtful = setwalk_is_doubtful(w);
-
-    for (unsigned i = 16; i-- > 0 && w->n_todo < SETWALK_TODO_MAX;) {
-        w->todo_doubted[w->n_todo] = doubtful;
-        kad_shard_child(&w->todo[w->n_todo++], &w->shard, (first + i) % 16);
-    }
-}
-
-static void shard_read(struct kad *k, struct request *r)
-{
-    struct setwalk *w = r->set;
-    bool split = setwalk_is_split(w) && !(w->fresh && w->max && w->n_found >= w->max);
-
-    if (w->n_holders > w->most_holders)
-        w->most_holders = w->n_holders;
-    w->shards++;
-    if (split)
-        add_children(k, w);
-    else if (w->n_todo)
-        deliver(k, r, false); /* a leaf: nothing deeper can change it; what is above stays until its own leaves */
-    if (w->n_todo && w->shards < SETWALK_SHARDS_MAX && !is_full(w)) {
-        struct kad_shard_id next = w->todo[--w->n_todo];
-        w->doubted = w->todo_doubted[w->n_todo];
-        setwalk_look(k, r, &next);
-        return;
-    }
-    k->stats.lookups_failed += !w->any;
-    deliver(k, r, true);
-    request_finish(k, r);
-}
-
 /* ---- by kind ------------------------------------------------------------------------------------------- */
 
 void setwalk_looked_up(struct kad *k, struct request *r)
 {
+    mark_close(r);
     if (r->kind == REQUEST_SET_PUT)
         setput_looked_up(k, r);
-    else if (r->kind != REQUEST_SET_GET)
+    else if (r->kind != REQUEST_SET_PART)
         setshard_looked_up(k, r);
     else if (!setwalk_start_ranges(k, r, NULL))
-        shard_read(k, r);
+        setread_part_ended(k, r);
 }
 
 void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m)
@@ -562,13 +408,13 @@ void setwalk_written(struct kad *k, struct request *r, struct request_node at, u
         setput_written(k, r, at, m);
         return;
     }
-    if (r->kind != REQUEST_SET_GET) {
+    if (r->kind != REQUEST_SET_PART) {
         setshard_answer(k, r, at, part, m);
         return;
     }
     setwalk_range_answer(k, r, part, m);
     if (r->writing == 0)
-        shard_read(k, r);
+        setread_part_ended(k, r);
 }
 
 bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part, struct krpc_msg *q)

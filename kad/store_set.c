@@ -464,6 +464,8 @@ void kad_store_handed(struct kad_store *s, struct now now, const struct kad_shar
     if (!e || e->seq > seq)
         return;
     struct store_shard *shard = e->shard;
+    if (shard->split_s && shard->n == 1)
+        return; /* by it others hear of a shard that is split */
     store_entry_remove(s, e);
     store_shard_settle(s, shard);
 }

@@ -253,6 +253,7 @@ void timeline_kad_event(struct timeline *t, struct now now, const struct kad_eve
     case KAD_EVENT_SET_PUT:
     case KAD_EVENT_PEERS:
     case KAD_EVENT_ANNOUNCE:
+    case KAD_EVENT_SET_COUNT:
         break;
     }
     if (e->tag & TIMELINE_TAG_FOREIGN)

@@ -60,6 +60,8 @@ struct result {
     struct addr peers[NET_PEERS_MAX];
     size_t n_entries;
     struct { uint8_t pk[KEY_SIZE]; int64_t seq; bool tombstone; uint32_t since_s, age_s; } *entries;
+    uint64_t count, spread;
+    uint32_t shards;
     uint64_t started_ms, first_ms, done_ms;
     uint64_t datagrams_at_start, datagrams_at_first, datagrams_at_end;
 };
@@ -217,6 +219,9 @@ static void net_event(struct net *net, struct net_node *node, const struct kad_e
     r->holders = e->holders;
     r->newer_seq = e->newer_seq;
     r->status = e->status;
+    r->count = e->count;
+    r->spread = e->spread;
+    r->shards = e->shards;
     if (e->item) {
         memcpy(r->value, e->item->v.data, e->item->v.size);
         r->n_value = e->item->v.size;
@@ -513,6 +518,14 @@ static struct result *net_announce(struct net *net, size_t at, const uint8_t *in
 {
     struct result *r = net_result(net);
     assert_int_equal(kad_announce(net->nodes[at].k, net->now, info_hash, port, net->n_results - 1), 0);
+    net_drain(net, &net->nodes[at]);
+    return r;
+}
+
+static struct result *net_set_count(struct net *net, size_t at, const uint8_t *root, bool exact)
+{
+    struct result *r = net_result(net);
+    assert_int_equal(kad_set_count(net->nodes[at].k, net->now, root, exact, net->n_results - 1), 0);
     net_drain(net, &net->nodes[at]);
     return r;
 }

@@ -1,0 +1,113 @@
+/* What a walk over a signed set has found: entries in the order of their slots, each key once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kad/setwalk.h"
+
+static uint32_t place_of(const struct setwalk_finds *finds, const uint8_t slot[KAD_SLOT_SIZE])
+{
+    uint32_t from = 0, to = finds->n;
+
+    while (from < to) {
+        uint32_t mid = from + (to - from) / 2;
+        if (memcmp(finds->at[mid]->slot, slot, KAD_SLOT_SIZE) < 0)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from;
+}
+
+const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds, const uint8_t slot[KAD_SLOT_SIZE])
+{
+    uint32_t at = place_of(finds, slot);
+
+    return at < finds->n && memcmp(finds->at[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? finds->at[at] : NULL;
+}
+
+void setwalk_found_since(struct setwalk_found *f, uint32_t since_s)
+{
+    if (f->n_since < SETWALK_SINCE_MAX)
+        f->since_s[f->n_since++] = since_s;
+}
+
+uint32_t setwalk_since(const struct setwalk_found *f)
+{
+    uint32_t sorted[SETWALK_SINCE_MAX];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < f->n_since; i++) {
+        unsigned at = n++;
+        for (; at > 0 && sorted[at - 1] > f->since_s[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = f->since_s[i];
+    }
+    return n ? sorted[n / 2] : 0;
+}
+
+static int version_order(const struct setwalk_found *a, const struct setwalk_found *b)
+{
+    return kad_version_compare(a->entry.seq, a->entry.v, b->entry.seq, b->entry.v);
+}
+
+/* The newer of two versions of a key stays; of the other only what it says of `since`, which is the key's. */
+static struct setwalk_found *newer_of(struct setwalk_found *old, struct setwalk_found *more)
+{
+    int order = version_order(more, old);
+    struct setwalk_found *stays = order > 0 ? more : old, *goes = order > 0 ? old : more;
+
+    for (unsigned i = 0; i < goes->n_since; i++)
+        setwalk_found_since(stays, goes->since_s[i]);
+    if (order == 0) {
+        stays->groups |= goes->groups;
+        if (goes->entry.age_s < stays->entry.age_s)
+            stays->entry.age_s = goes->entry.age_s;
+    }
+    free(goes);
+    return stays;
+}
+
+bool setwalk_finds_add(struct setwalk_finds *finds, struct setwalk_found *found)
+{
+    uint32_t at = place_of(finds, found->slot);
+
+    if (at < finds->n && memcmp(finds->at[at]->slot, found->slot, KAD_SLOT_SIZE) == 0) {
+        finds->at[at] = newer_of(finds->at[at], found);
+        return true;
+    }
+    if (finds->n == finds->cap) {
+        uint32_t cap = finds->cap ? finds->cap * 2 : 16;
+        void *more = realloc(finds->at, cap * sizeof *finds->at);
+        if (!more) {
+            free(found);
+            return false;
+        }
+        finds->at = more;
+        finds->cap = cap;
+    }
+    memmove(&finds->at[at + 1], &finds->at[at], (finds->n - at) * sizeof *finds->at);
+    finds->at[at] = found;
+    finds->n++;
+    return true;
+}
+
+void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to, const struct kad_shard_id *shard)
+{
+    uint32_t first = 0, end;
+
+    while (first < from->n && !kad_shard_contains(shard, from->at[first]->slot))
+        first++;
+    for (end = first; end < from->n && kad_shard_contains(shard, from->at[end]->slot); end++)
+        setwalk_finds_add(to, from->at[end]);
+    if (end > first)
+        memmove(&from->at[first], &from->at[end], (from->n - end) * sizeof *from->at);
+    from->n -= end - first;
+}
+
+void setwalk_finds_forget(struct setwalk_finds *finds)
+{
+    for (uint32_t i = 0; i < finds->n; i++)
+        free(finds->at[i]);
+    free(finds->at);
+    *finds = (struct setwalk_finds){0};
+}
