@@ -34,7 +34,7 @@
 
 #define LOOKUP_MAX 80     /* nodes remembered */
 #define LOOKUP_DENSE 8    /* times denser than the network: DESIGN section 4 */
-#define LOOKUP_SPARSE 3   /* times sparser than the network: more than chance leaves out */
+#define LOOKUP_SPARSE 2   /* times sparser than the network: more than chance leaves out */
 #define LOOKUP_FIRST 2    /* asked before the first answer: what it names is closer than what we know, so more would
                            * mostly be asked for nothing */
 #define LOOKUP_REOFFERS 2 /* how often a failed node may come back under another address */

@@ -205,6 +205,28 @@ static void sybils_do_not_count_as_the_end(void **state)
     assert_int_equal(lookup_width(&l), 16);
 }
 
+/* In a network of 1000 the 16 closest span about 16/1000. Where they span more than twice that, others were kept from us:
+ * the lookup goes on to twice as many. */
+static void kept_from_the_closest(void **state)
+{
+    (void)state;
+    struct lookup l;
+    for (unsigned far = 0; far < 2; far++) {
+        lookup_init(&l, target, 16, 64, 1000);
+        l.least = 1000;
+        for (unsigned n = 1; n <= 40; n++)
+            offer(&l, n * (far ? 140 : 120), false); /* 65.5 would be the average */
+        assert_int_equal(lookup_width(&l), far ? 32 : 16);
+        unsigned asked = 0;
+        for (int i; (i = lookup_next(&l)) >= 0; asked++) {
+            lookup_sent(&l, i);
+            lookup_answered(&l, i);
+        }
+        assert_int_equal(asked, far ? 32 : 16);
+        assert_true(lookup_done(&l));
+    }
+}
+
 /* The i-th of what `by` names, at distance n. */
 static int named(struct lookup *l, int by, unsigned n)
 {
@@ -377,6 +399,7 @@ int main(void)
         cmocka_unit_test(one_that_came_back_elsewhere),
         cmocka_unit_test(keeps_the_closest_of_a_flood),
         cmocka_unit_test(sybils_do_not_count_as_the_end),
+        cmocka_unit_test(kept_from_the_closest),
         cmocka_unit_test(who_names_the_dead_is_doubted),
         cmocka_unit_test(whom_others_name_too_is_not_held_back),
         cmocka_unit_test(one_known_for_a_liar_is_doubted_from_the_start),
