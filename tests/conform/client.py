@@ -110,6 +110,22 @@ def the_highest_seq_with_a_good_signature_is_taken(c):
     equal((row["value"], row["seq"], row["k"]), ("seven", 7, key.public.hex()))
 
 
+@case("BEP 44, Salt: get")
+def a_value_under_a_salt_is_read_with_it_and_not_without(c):
+    """By its target, or by key and salt. The salt is not in the answer, so who does not give it cannot verify."""
+    node, key = c.fresh(), Key()
+    p = c.network(1, node, WORD)[0]
+    target = sha1(key.public, b"s")
+    serving(p, target, mutable(key, 5, b"4:five", b"s"))
+    equal(node.get(target), None)
+    equal(node.get(target, "t"), None)
+    for args in ({"target": target.hex()}, {"id": key.public.hex()}, {"target": target.hex(), "id": key.public.hex()}):
+        row = node.ask("dht_get", salt="s", **args)[0]
+        equal((row["value"], row["seq"], row["target"]), ("five", 5, target.hex()))
+    equal(node.ask("dht_get", salt="s", target=target.hex(), id=Key().public.hex()), None, "another key's")
+    equal(node.ask("dht_get", id=key.public.hex()), None)
+
+
 @case("BEP 44, Mutable items: get")
 def forgeries_alone_are_nothing_found(c):
     node, key = c.fresh(), Key()
@@ -156,6 +172,87 @@ def one_that_does_not_know_the_method_is_asked_with_find_node(c):
     equal(node.get(sha1(v))["value"], "behind an old client")
     equal(node.put("x")["holders"], 1)
     check(not [q for q in p.asked if q["q"] == b"put"], "it was sent a put")
+
+
+# ---- peers
+
+
+def naming(p, info_hash, values, token=None):
+    """The peer names these peers under info_hash, takes announcements, and else answers as a plain node does."""
+    def answer(q):
+        if q["q"] == b"get_peers" and q["a"]["info_hash"] == info_hash:
+            return {"nodes": b"", "token": b"token of %d" % p.address[1] if token is None else token, "values": values}
+        if q["q"] == b"announce_peer":
+            return {}
+        return Peer.answer(p, q)
+    p.answer = answer
+
+
+@case("BEP 5, get_peers", both=True)
+def the_node_asks_the_closest_for_peers_and_takes_all_they_name(c):
+    node, info_hash = c.fresh(), os.urandom(20)
+    peers = c.network(4, node, WORD)
+    host = "[::1]:%d" if c.family == 6 else "127.0.0.1:%d"
+    for i, p in enumerate(peers[:3]):
+        naming(p, info_hash, [compact((p.ip, 7000 + j)) for j in (i, i + 1)])
+    equal(node.find_peers(info_hash), {host % (7000 + j) for j in range(4)}, "each once")
+    for p in peers:
+        q = p.wait_asked("get_peers")
+        equal((set(q["a"]) - {"want"}, q["a"]["info_hash"]), ({"id", "info_hash"}, info_hash))
+
+
+@case("BEP 5, get_peers: values")
+def what_is_no_compact_peer_is_not_taken(c):
+    node, info_hash = c.fresh(), os.urandom(20)
+    good, bad, worse = c.network(3, node, WORD)
+    naming(good, info_hash, [compact(("127.0.0.1", 7000))])
+    naming(bad, info_hash, [b"", b"12345", b"1234567", bytes(6), compact(("127.0.0.1", 0)), compact(("::1", 7000)),
+                            compact(("224.0.0.1", 7000)), 5, [b"abcdef"], {}])
+    naming(worse, info_hash, b"123456")
+    equal(node.find_peers(info_hash), {"127.0.0.1:7000"})
+
+
+@case("BEP 5, get_peers")
+def a_node_that_names_without_end_fills_no_answer(c):
+    node, info_hash = c.fresh(), os.urandom(20)
+    liar, honest = c.network(2, node, WORD)
+    naming(liar, info_hash, [compact(("127.0.0.2", 1 + i)) for i in range(150)])
+    naming(honest, info_hash, [compact(("127.0.0.1", 7000))])
+    found = node.find_peers(info_hash)
+    equal(len(found), 65, "64 of one answer")
+    check("127.0.0.1:7000" in found)
+
+
+@case("BEP 5, announce_peer", both=True)
+def an_announcement_brings_back_each_holders_token(c):
+    node, info_hash = c.fresh(), os.urandom(20)
+    peers = c.network(5, node, WORD)
+    for p in peers[:4]:
+        naming(p, info_hash, [])
+    equal(node.announce(info_hash, 7000), 4, "one of them says nothing to it")
+    for p in peers[:4]:
+        a = p.wait_asked("announce_peer")["a"]
+        equal({k: v for k, v in a.items() if k != "id"},
+              {"info_hash": info_hash, "port": 7000, "token": b"token of %d" % p.address[1]})
+    equal(node.announce(info_hash), 4)
+    for p in peers[:4]:
+        a = p.wait_asked("announce_peer", where=lambda q: "implied_port" in q["a"])["a"]
+        equal(a["implied_port"], 1)
+        check(1 <= a["port"] <= 65535, "BEP 5 has a port among the arguments, implied or not:", a)
+
+
+@case("BEP 5, announce_peer")
+def a_refused_announcement_is_no_holder(c):
+    node, info_hash = c.fresh(), os.urandom(20)
+    takes, refuses, tokenless = c.network(3, node, WORD)
+    naming(takes, info_hash, [])
+    naming(refuses, info_hash, [])
+    naming(tokenless, info_hash, [], token=b"")
+    answer = refuses.answer
+    refuses.answer = lambda q: refuses.error(q, 203) if q["q"] == b"announce_peer" else answer(q)
+    equal(node.announce(info_hash, 7000), 1)
+    refuses.wait_asked("announce_peer")
+    check(not [q for q in tokenless.asked if q["q"] == b"announce_peer"], "one that gave no token was sent one")
 
 
 # ---- writing

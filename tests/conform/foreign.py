@@ -311,6 +311,32 @@ def a_peer_announced_at_camelliads_is_found_by_libtorrent(m):
         equal(s.peers(info_hash), {("127.0.0.1", 7777)})
 
 
+@case("BEP 5, announce_peer; get_peers")
+def what_camelliads_announce_is_found_by_everybody(m):
+    """With a port of its own, and with that of its datagrams."""
+    info_hash = os.urandom(20)
+    check(m.nodes[1].announce(info_hash, 7001) >= 14, "few took it")
+    check(m.nodes[12].announce(info_hash) >= 14, "few took it")
+    want = {("127.0.0.1", 7001), m.nodes[12].address}
+    for s in m.sessions[::3]:
+        equal(s.peers(info_hash), want)
+    for n in m.nodes:
+        equal(n.find_peers(info_hash), {"%s:%d" % a for a in want})
+
+
+@case("BEP 5, announce_peer; get_peers")
+def what_libtorrent_announces_is_found_by_every_camelliad(m):
+    info_hash, announcers = os.urandom(20), m.sessions[4:6]
+    for s in announcers:
+        params = lt.parse_magnet_uri("magnet:?xt=urn:btih:" + info_hash.hex())
+        params.save_path = m.world.dir
+        s.session.add_torrent(params).force_dht_announce()
+    want = {"127.0.0.1:%d" % s.address[1] for s in announcers}
+    wait_until("libtorrent has announced it", lambda: m.nodes[0].find_peers(info_hash) == want, 20, 0.1)
+    for n in m.nodes:
+        equal(n.find_peers(info_hash), want)
+
+
 @case("BEP 5, announce_peer")
 def a_torrent_is_announced_to_camelliads_and_downloaded_by_who_asks_them(m):
     """One libtorrent seeds a file; another, that has only a magnet link, finds it through the network."""
@@ -366,6 +392,8 @@ def aria2_finds_the_torrent_through_a_camelliad(m):
                                 timeout=60)
     saved = os.path.join(folder, m.info_hash.hex() + ".torrent")
     check(result.returncode == 0 and os.path.exists(saved), "aria2 found no seeder:", result.stdout[-2000:])
+    for n in m.nodes[::5]:
+        check("%s:%d" % m.sessions[2].address in n.find_peers(m.info_hash), "the seeder is not found by", n.address)
 
 
 # ---- other networks
@@ -381,6 +409,9 @@ def over_ipv6_we_join_each_other_and_share_items(m):
     m.extra.append(s)
     wait_until("libtorrent joined", lambda: s.nodes >= 2, 10)
     wait_until("we have it", lambda: "[%s]:%d" % s.address in {p for _, p in first.peers()}, 5)
+    info_hash = os.urandom(20)
+    check(first.announce(info_hash, 7006) >= 2, "few took it over IPv6")
+    equal(s.peers(info_hash), {("::1", 7006)})
     second = m.node(join=[s.address])
     wait_until("the other camelliads", lambda: "[::1]:%d" % more[0].port in {p for _, p in second.peers()}, 10)
     equal(second.get(s.put("over IPv6"))["value"], "over IPv6")
@@ -405,6 +436,9 @@ def in_the_camellia_network_libtorrent_is_a_guest(m):
     for n in nodes:
         equal(n.get(target)["value"], "from a guest")
     equal(raw(s.get(bytes.fromhex(others[0].put("for a guest")["target"]))), b"for a guest")
+    info_hash = os.urandom(20)
+    equal(others[1].announce(info_hash, 7007), 3)
+    equal(s.peers(info_hash), {("127.0.0.1", 7007)})
     for n in nodes:
         check(s.address[1] not in {int(p.rsplit(":", 1)[1]) for _, p in n.peers()}, "it is in a table")
         n.end()

@@ -193,6 +193,15 @@ class Node:
         rows = self.ask("dht_put", value=text)
         return rows[0] if rows else None
 
+    def find_peers(self, info_hash):
+        """The addresses announced under it, as text."""
+        return {r["address"] for r in self.ask("dht_peers", info_hash=info_hash.hex())}
+
+    def announce(self, info_hash, port=None):
+        """How many nodes took it."""
+        rows = self.ask("dht_announce", info_hash=info_hash.hex(), **({"port": port} if port else {}))
+        return rows[0]["holders"] if rows else 0
+
     def knows(self, peer):
         host = "[%s]:%d" if ":" in peer.ip else "%s:%d"
         return (peer.id.hex(), host % peer.address) in self.peers()
