@@ -1,10 +1,13 @@
 #include "kad/rpc.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kad/table.h"
+
+static_assert(RPC_TID_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash-2-4");
 
 #define TX_FIRST 4 /* slots allocated at first; then twice as many each time */
 
@@ -12,7 +15,8 @@
 
 void rpc_init(struct rpc *r, const struct rng *rng)
 {
-    *r = (struct rpc){.rng = rng, .next_ms = NOW_NEVER};
+    *r = (struct rpc){.next_ms = NOW_NEVER};
+    rng_fill(rng, r->tid_key, sizeof r->tid_key);
 }
 
 void rpc_clear(struct rpc *r)
@@ -92,14 +96,24 @@ static void release(struct rpc *r, uint16_t slot)
     r->free[r->n_free++] = slot;
 }
 
+/* What no stranger can guess: it stands for having been asked. */
+static void draw_tid(struct rpc *r, uint16_t slot, uint8_t ret[RPC_TID_SIZE])
+{
+    uint8_t count[8], hash[crypto_shorthash_BYTES];
+
+    put_be64(count, r->tids++);
+    crypto_shorthash(hash, count, sizeof count, r->tid_key);
+    put_be16(ret, slot);
+    memcpy(ret + 2, hash, RPC_TID_SIZE - 2);
+}
+
 bool rpc_begin(struct rpc *r, uint64_t mono_ms, struct rpc_tx *tx)
 {
     assert(tx->method != 0 && tx->soft_ms <= tx->hard_ms);
     if (r->n_free == 0 && !grow(r))
         return false;
     uint16_t slot = r->free[--r->n_free];
-    put_be16(tx->tid, slot);
-    rng_fill(r->rng, tx->tid + 2, RPC_TID_SIZE - 2);
+    draw_tid(r, slot, tx->tid);
     tx->sent_ms = mono_ms;
     tx->due_ms = mono_ms + tx->soft_ms;
     tx->stalled = tx->resent = 0;

@@ -1,7 +1,7 @@
 /* Our own queries on their way, the time to give each, and the queue of datagrams that wait to be sent.
  *
- * A transaction is found again by its id (a slot and 32 random bits) and only if the reply comes from the
- * address that was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk
+ * A transaction is found again by its id (a slot, and 32 bits of SipHash of a counter under a secret key: as good as
+ * random to others, and no system call for each) and only if the reply comes from the address that was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk
  * it belongs to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after
  * which it has failed. What is sent again has its hard time-out from then, and when a third of that is over it may be
  * sent once more, at no cost in time: with one datagram in fifty lost, one query in 600 would still be unanswered
@@ -24,6 +24,7 @@
 #include "kad/kad.h"
 
 #define RPC_TID_SIZE 6
+#define RPC_TID_KEY_SIZE 16
 #define RPC_TX_MAX 4096        /* queries of ours in flight */
 #define RPC_SOFT_MIN_MS 50
 #define RPC_HARD_MIN_MS 200
@@ -54,7 +55,8 @@ struct rpc_tx {
 };
 
 struct rpc {
-    const struct rng *rng;
+    uint8_t tid_key[RPC_TID_KEY_SIZE];
+    uint64_t tids;             /* drawn so far */
     struct rpc_tx *tx;         /* a slot with owner and tid zero is free; see rpc.c */
     uint16_t *free;            /* stack of free slots */
     uint16_t cap, n_free;

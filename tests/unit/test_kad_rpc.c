@@ -31,6 +31,29 @@ static int setup(void **state)
     return 0;
 }
 
+/* Of the same slot, one after another, and of another node's: none says anything about the next. */
+static void ids_are_never_alike(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    static uint8_t seen[2 * N][RPC_TID_SIZE - 2];
+    struct rpc r[2];
+    for (int n = 0; n < 2; n++) {
+        rpc_init(&r[n], &rng);
+        for (int i = 0; i < N; i++) {
+            struct rpc_tx tx = query(1), got;
+            struct addr from = addr_of(1);
+            assert_true(rpc_begin(&r[n], 1000, &tx));
+            memcpy(seen[n * N + i], tx.tid + 2, sizeof seen[0]);
+            assert_true(rpc_take(&r[n], span(tx.tid, RPC_TID_SIZE), &from, &got));
+        }
+        rpc_clear(&r[n]);
+    }
+    for (int i = 0; i < 2 * N; i++)
+        for (int j = 0; j < i; j++)
+            assert_memory_not_equal(seen[i], seen[j], sizeof seen[0]);
+}
+
 static void answered_once_by_who_was_asked(void **state)
 {
     (void)state;
@@ -269,6 +292,7 @@ static void queue_in_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(ids_are_never_alike, setup),
         cmocka_unit_test_setup(answered_once_by_who_was_asked, setup),
         cmocka_unit_test_setup(stalls_then_fails, setup),
         cmocka_unit_test_setup(stalls_first_when_soft_is_hard, setup),
