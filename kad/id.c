@@ -14,24 +14,24 @@ bool id_is_zero(const uint8_t id[ID_SIZE])
 
 unsigned id_common_bits(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 {
-    for (unsigned i = 0; i < ID_SIZE; i++) {
-        unsigned x = a[i] ^ b[i];
+    for (unsigned i = 0; i < 16; i += 8) {
+        uint64_t x = be64(a + i) ^ be64(b + i);
         if (x)
-            return i * 8 + (unsigned)__builtin_clz(x) - 24;
+            return i * 8 + (unsigned)__builtin_clzll(x);
     }
-    return ID_BITS;
+    uint32_t x = be32(a + 16) ^ be32(b + 16);
+    return x ? 128 + (unsigned)__builtin_clz(x) : ID_BITS;
 }
 
 double id_distance(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 {
-    double d = 0;
-
     /* 53 bits of a double are enough: skip the common prefix, then take eight bytes. */
     unsigned first = id_common_bits(a, b) / 8;
-    for (unsigned i = first; i < ID_SIZE && i < first + 8; i++)
-        d = d * 256 + (a[i] ^ b[i]);
-    unsigned last = first + 8 < ID_SIZE ? first + 8 : ID_SIZE;
-    return ldexp(d, -8 * (int)last);
+
+    if (first > ID_SIZE - 8)
+        first = ID_SIZE - 8;
+    double d = (double)(be64(a + first) ^ be64(b + first));
+    return first == 0 ? d * 0x1p-64 : ldexp(d, -8 * (int)first - 64);
 }
 
 void id_random(const struct rng *rng, uint8_t ret[ID_SIZE])
