@@ -25,6 +25,7 @@ struct io_udp_buffers {
     struct slots in, out;
     int out_fd;              /* whose datagrams wait in `out`; -1 for nobody's */
     int out_first, out_end;  /* slots [first, end) wait */
+    int in_used;             /* slots the kernel wrote to at the last receiving */
 };
 
 static socklen_t to_sock(const struct addr *a, union sock_addr *ret)
@@ -140,11 +141,12 @@ int io_udp_recv(const struct io_udp *u, struct io_udp_batch *b)
 {
     struct slots *s = &b->buffers->in;
     int got, count = 0, tries = 0;
-    for (int i = 0; i < IO_UDP_BATCH; i++)
+    for (int i = 0; i < b->buffers->in_used; i++)
         s->msg[i].msg_hdr.msg_namelen = sizeof s->addr[i]; /* the kernel wrote the last one's size there */
     do
         got = recvmmsg(u->fd, s->msg, IO_UDP_BATCH, MSG_DONTWAIT, NULL);
     while (got < 0 && errno != EAGAIN && ++tries < 4); /* an ICMP error of an earlier send comes out here, once */
+    b->buffers->in_used = got > 0 ? got : 0;
     for (int i = 0; i < got; i++) {
         if (s->msg[i].msg_hdr.msg_flags & MSG_TRUNC) {
             b->count.oversize++;
