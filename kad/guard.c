@@ -142,10 +142,11 @@ static uint64_t addr_hash(const struct kad_guard *g, const struct addr *addr)
 {
     uint8_t key[19] = {addr->family}, hash[8];
     bool local = addr_is_local(addr);
-    memcpy(key + 1, addr->ip, addr->family == 6 && !local ? 8 : addr_ip_size(addr));
+    size_t ip_size = addr_ip_size(addr);
+    memcpy(key + 1, addr->ip, addr->family == 6 && !local ? 8 : ip_size);
     if (local)
-        put_be16(key + 17, addr->port);
-    crypto_shorthash(hash, key, sizeof key, g->hash_key);
+        put_be16(key + 1 + ip_size, addr->port);
+    crypto_shorthash(hash, key, 1 + ip_size + 2, g->hash_key);
     return be64(hash);
 }
 
@@ -274,13 +275,17 @@ static void settle(struct kad_guard *g, struct now now, struct known *k)
         move(g, now, k, owes ? OWING : CLEAN);
 }
 
+/* The address of the latest touch, once more; or NULL. */
+static struct known *latest(const struct kad_guard *g, const struct addr *addr)
+{
+    return g->last_known != NONE && addr_equal(addr, &g->last_addr) ? &g->known[g->last_known] : NULL;
+}
+
 /* The address, as seen now. NULL only without memory. */
 static struct known *touch(struct kad_guard *g, struct now now, const struct addr *addr)
 {
-    struct known *k;
-    if (g->last_known != NONE && addr_equal(addr, &g->last_addr)) {
-        k = &g->known[g->last_known];
-    } else {
+    struct known *k = latest(g, addr);
+    if (!k) {
         uint64_t hash = addr_hash(g, addr);
         k = find(g, hash);
         if (!k && !(k = add(g, now, hash)))
@@ -381,7 +386,9 @@ void kad_guard_prove(struct kad_guard *g, struct now now, const struct addr *add
 
 bool kad_guard_is_proven(struct kad_guard *g, struct now now, const struct addr *addr)
 {
-    const struct known *k = find(g, addr_hash(g, addr));
+    const struct known *k = latest(g, addr);
+    if (!k)
+        k = find(g, addr_hash(g, addr));
     return k && k->list == PROVEN && k->seen_ms + k->proven_ms > now.mono_ms;
 }
 
