@@ -132,10 +132,8 @@ static bool subnet_allows(const struct table *t, unsigned b, const struct addr *
 /* How many contacts bucket b may hold: k, or more while the subtree beyond it has fewer than k (paper 2.4). */
 static unsigned bucket_room(const struct table *t, unsigned b)
 {
-    unsigned beyond = 0;
+    unsigned beyond = t->n - bucket_start(t, b) - t->count[b];
 
-    for (unsigned i = b + 1; i < TABLE_BUCKETS; i++)
-        beyond += t->count[i];
     return beyond < t->k ? t->k * TABLE_NEAR : t->k;
 }
 
@@ -253,11 +251,12 @@ bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr 
  * the one in which the id differs from ours. */
 static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
-    unsigned part = 0;
+    unsigned bits = 0, first = b + 1; /* b < TABLE_BUCKETS: there are far more bits than that */
 
-    for (unsigned parts = 2, bit = b + 1; parts <= t->k && bit < ID_BITS; parts *= 2, bit++)
-        part = part * 2 + (id[bit / 8] >> (7 - bit % 8) & 1);
-    return part;
+    while (2u << bits <= t->k)
+        bits++;
+    uint32_t word = be32(id + first / 8) << first % 8;
+    return bits ? word >> (32 - bits) : 0;
 }
 
 /* The contact of a bucket to give up first: most failures; without any, one of the fullest part of the range; of
@@ -289,17 +288,14 @@ static int worst_of(const struct table *t, unsigned b)
  * lookups shorter, and those that a single lookup finds lie all in one place. */
 static int gives_way(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
-    int worst = worst_of(t, b);
+    unsigned start = bucket_start(t, b), end = start + t->count[b], part = part_of(t, b, id);
+    bool fails = false, fills = bucket_room(t, b) == t->k;
 
-    if (worst < 0 || t->contacts[worst].fails > 0)
-        return worst;
-    if (bucket_room(t, b) > t->k)
-        return -1;
-    unsigned start = bucket_start(t, b), part = part_of(t, b, id);
-    for (unsigned i = start; i < start + t->count[b]; i++)
-        if (part_of(t, b, t->contacts[i].id) == part)
-            return -1;
-    return worst;
+    for (unsigned i = start; i < end; i++) {
+        fails = fails || t->contacts[i].fails > 0;
+        fills = fills && part_of(t, b, t->contacts[i].id) != part;
+    }
+    return fails || fills ? worst_of(t, b) : -1;
 }
 
 /* Of a bucket that holds too many: the worst, or the youngest. */
