@@ -216,11 +216,14 @@ static uint32_t addr_mark(const struct addr *addr)
 
 bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr)
 {
-    const struct table_contact *c = table_find(&node_net_of(k, addr)->table, id);
+    const struct table *t = &node_net_of(k, addr)->table;
     uint32_t now_s = (uint32_t)(k->now.mono_ms / 1000);
 
+    if (t->failing == 0 && k->now.mono_ms > k->dead_until_ms)
+        return false;
+    const struct table_contact *c = table_find(t, id);
     if (c) {
-        struct addr at = table_addr(&node_net_of(k, addr)->table, c);
+        struct addr at = table_addr(t, c);
         if (addr_equal(&at, addr))
             return c->fails > 0;
     }
@@ -233,8 +236,9 @@ bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr)
 
 static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
 {
+    if (!dead && k->now.mono_ms > k->dead_until_ms)
+        return;
     uint32_t mark = addr_mark(addr);
-
     for (unsigned i = 0; i < NODE_DEAD_MAX; i++)
         if (k->dead[i].addr == mark)
             k->dead[i].addr = 0;
@@ -243,6 +247,7 @@ static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
     k->dead[k->next_dead].addr = mark;
     k->dead[k->next_dead].at_s = (uint32_t)(k->now.mono_ms / 1000);
     k->next_dead = (uint8_t)((k->next_dead + 1) % NODE_DEAD_MAX);
+    k->dead_until_ms = k->now.mono_ms + NODE_DEAD_MS + 1000; /* at_s is in whole seconds */
 }
 
 static bool is_fresh(const struct kad *k, const struct node_mark *mark)

@@ -127,6 +127,7 @@ struct kad {
     uint64_t join_next_ms, boot_ms;
     uint64_t heard_ms;         /* the last answer of anyone */
     struct node_mark { uint32_t addr, at_s; } dead[NODE_DEAD_MAX];
+    uint64_t dead_until_ms;    /* beyond this none of them counts any more */
     uint8_t next_dead;
 
     /* node.c */

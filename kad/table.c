@@ -170,6 +170,7 @@ static struct table_contact *insert(struct table *t, unsigned b, const uint8_t i
 static void remove_at(struct table *t, unsigned b, unsigned at)
 {
     drop_addr(t, &t->contacts[at]);
+    t->failing = (uint16_t)(t->failing - (t->contacts[at].fails > 0));
     memmove(&t->contacts[at], &t->contacts[at + 1], (t->n - at - 1u) * sizeof *t->contacts);
     t->count[b]--;
     t->n--;
@@ -373,6 +374,7 @@ enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t i
             set_addr(t, c, addr); /* cannot fail: a place has just become free */
         }
         c->seen_s = seconds(mono_ms);
+        t->failing = (uint16_t)(t->failing - (c->fails > 0));
         c->fails = 0;
         measure(c, rtt_ms, moved);
         return TABLE_KNOWN;
@@ -406,6 +408,7 @@ bool table_failed(struct table *t, const uint8_t id[ID_SIZE], const struct addr 
     struct addr at = table_addr(t, c);
     if (!addr_equal(&at, addr))
         return false;
+    t->failing = (uint16_t)(t->failing + (c->fails == 0));
     if (++c->fails < TABLE_FAILS_MAX)
         return false;
     remove_at(t, table_bucket(t, id), (unsigned)(c - t->contacts));
@@ -431,6 +434,7 @@ void table_rename(struct table *t, const uint8_t self[ID_SIZE])
         c->rtt_ms = from->rtt_ms;
         c->dev_ms = from->dev_ms;
         c->fails = from->fails;
+        t->failing = (uint16_t)(t->failing + (c->fails > 0));
     }
     shrink_beyond(t, TABLE_BUCKETS - 1);
     table_clear(&old);
@@ -484,11 +488,7 @@ size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const
 
 size_t table_good(const struct table *t)
 {
-    size_t n = 0;
-
-    for (unsigned i = 0; i < t->n; i++)
-        n += t->contacts[i].fails == 0;
-    return n;
+    return (size_t)(t->n - t->failing);
 }
 
 void table_touch(struct table *t, uint64_t mono_ms, const uint8_t target[ID_SIZE])
@@ -515,7 +515,7 @@ double table_estimate(const struct table *t)
 
 void table_check(const struct table *t)
 {
-    unsigned at = 0;
+    unsigned at = 0, failing = 0;
 
     assert(t->n <= t->cap && t->n_cache <= TABLE_CACHE_MAX && t->n_cache <= t->cap_cache);
     for (unsigned b = 0; b < TABLE_BUCKETS; b++) {
@@ -526,9 +526,10 @@ void table_check(const struct table *t)
             struct addr addr = table_addr(t, c);
             assert(table_bucket(t, c->id) == b && !id_equal(c->id, t->self));
             assert(c->fails < TABLE_FAILS_MAX && addr.port != 0);
+            failing += c->fails > 0;
             for (unsigned j = at + 1; j < t->n; j++)
                 assert(!id_equal(c->id, t->contacts[j].id));
         }
     }
-    assert(at == t->n);
+    assert(at == t->n && failing == t->failing);
 }

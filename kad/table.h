@@ -55,6 +55,7 @@ struct table {
     bool any_subnet;                        /* an experiment without the limits by subnet */
     uint8_t n_cache, cap_cache;
     uint16_t n, cap;
+    uint16_t failing;                       /* contacts that did not answer the last query */
     uint16_t n_ip6, cap_ip6, free_ip6;      /* free_ip6: first free place + 1, chained */
     struct table_contact *contacts;
     struct table_contact *cache;            /* oldest first */
