@@ -36,81 +36,95 @@ const char *krpc_method_name(enum krpc_method m)
 }
 
 /* How the 20-byte name of what is asked for is called in each method. */
-static const char *target_key(enum krpc_method m)
+enum target_name { TARGET_TARGET, TARGET_INFO_HASH, TARGET_ROOT };
+
+static enum target_name target_name(enum krpc_method m)
 {
     switch (m) {
     case KRPC_GET_PEERS:
-    case KRPC_ANNOUNCE_PEER: return "info_hash";
+    case KRPC_ANNOUNCE_PEER: return TARGET_INFO_HASH;
     case KRPC_SGET:
-    case KRPC_SPUT: return "root";
-    default: return "target";
+    case KRPC_SPUT: return TARGET_ROOT;
+    default: return TARGET_TARGET;
     }
 }
 
 /* ---- encoding ----------------------------------------------------------------------------------------- */
 
-static void put_str(struct bytes_out *out, const char *key, const void *data, size_t size)
+/* A key is written as it stands on the wire, its length before it: nothing about it has to be worked out. */
+struct key {
+    const char *coded;
+    size_t size;
+};
+#define KEY(coded) ((struct key){coded, sizeof(coded) - 1})
+
+static void put_key(struct bytes_out *out, struct key key)
+{
+    bytes_put(out, key.coded, key.size);
+}
+
+static void put_str(struct bytes_out *out, struct key key, const void *data, size_t size)
 {
     if (!data)
         return;
-    ben_put_key(out, key);
+    put_key(out, key);
     ben_put_str(out, data, size);
 }
 
-static void put_int(struct bytes_out *out, bool there, const char *key, int64_t v)
+static void put_int(struct bytes_out *out, bool there, struct key key, int64_t v)
 {
     if (!there)
         return;
-    ben_put_key(out, key);
+    put_key(out, key);
     ben_put_int(out, v);
 }
 
-static void put_raw(struct bytes_out *out, const char *key, struct ben v)
+static void put_raw(struct bytes_out *out, struct key key, struct ben v)
 {
     if (!v.data)
         return;
-    ben_put_key(out, key);
+    put_key(out, key);
     ben_put_raw(out, v);
 }
 
 static void put_values(struct bytes_out *out, const struct krpc_msg *m)
 {
-    const char *name = target_key(m->method);
+    enum target_name name = target_name(m->method);
 
     ben_put_dict(out);
-    put_str(out, "after", m->after, 20);
-    put_int(out, m->age_s != 0, "age", m->age_s);
-    put_int(out, m->has_cas, "cas", m->cas);
-    put_int(out, m->has_depth, "depth", m->depth);
-    put_str(out, "dig", m->digest, 20);
-    put_raw(out, "e", m->entries);
-    put_int(out, m->fresh, "fresh", 1);
-    put_str(out, "id", m->id, 20);
-    put_int(out, m->implied_port, "implied_port", 1);
-    if (name[0] == 'i')
-        put_str(out, name, m->target, 20);
-    put_str(out, "k", m->k, 32);
-    put_int(out, m->has_held, "more", m->more);
-    put_int(out, m->has_held, "n", m->held);
-    put_str(out, "nodes", m->nodes.data, m->nodes.size);
-    put_str(out, "nodes6", m->nodes6.data, m->nodes6.size);
-    put_int(out, m->port != 0, "port", m->port);
-    put_str(out, "prefix", m->prefix.data, m->prefix.size);
-    if (name[0] == 'r')
-        put_str(out, name, m->target, 20);
-    put_str(out, "salt", m->salt.size ? m->salt.data : NULL, m->salt.size);
-    put_int(out, m->has_seq, "seq", m->seq);
-    put_str(out, "sig", m->sig, 64);
-    put_int(out, m->since_s != 0, "since", m->since_s);
-    put_int(out, m->split, "split", 1);
-    if (name[0] == 't')
-        put_str(out, name, m->target, 20);
-    put_str(out, "token", m->token.data, m->token.size);
-    put_str(out, "upto", m->upto, 20);
-    put_raw(out, "v", m->v);
-    put_raw(out, "values", m->values);
+    put_str(out, KEY("5:after"), m->after, 20);
+    put_int(out, m->age_s != 0, KEY("3:age"), m->age_s);
+    put_int(out, m->has_cas, KEY("3:cas"), m->cas);
+    put_int(out, m->has_depth, KEY("5:depth"), m->depth);
+    put_str(out, KEY("3:dig"), m->digest, 20);
+    put_raw(out, KEY("1:e"), m->entries);
+    put_int(out, m->fresh, KEY("5:fresh"), 1);
+    put_str(out, KEY("2:id"), m->id, 20);
+    put_int(out, m->implied_port, KEY("12:implied_port"), 1);
+    if (name == TARGET_INFO_HASH)
+        put_str(out, KEY("9:info_hash"), m->target, 20);
+    put_str(out, KEY("1:k"), m->k, 32);
+    put_int(out, m->has_held, KEY("4:more"), m->more);
+    put_int(out, m->has_held, KEY("1:n"), m->held);
+    put_str(out, KEY("5:nodes"), m->nodes.data, m->nodes.size);
+    put_str(out, KEY("6:nodes6"), m->nodes6.data, m->nodes6.size);
+    put_int(out, m->port != 0, KEY("4:port"), m->port);
+    put_str(out, KEY("6:prefix"), m->prefix.data, m->prefix.size);
+    if (name == TARGET_ROOT)
+        put_str(out, KEY("4:root"), m->target, 20);
+    put_str(out, KEY("4:salt"), m->salt.size ? m->salt.data : NULL, m->salt.size);
+    put_int(out, m->has_seq, KEY("3:seq"), m->seq);
+    put_str(out, KEY("3:sig"), m->sig, 64);
+    put_int(out, m->since_s != 0, KEY("5:since"), m->since_s);
+    put_int(out, m->split, KEY("5:split"), 1);
+    if (name == TARGET_TARGET)
+        put_str(out, KEY("6:target"), m->target, 20);
+    put_str(out, KEY("5:token"), m->token.data, m->token.size);
+    put_str(out, KEY("4:upto"), m->upto, 20);
+    put_raw(out, KEY("1:v"), m->v);
+    put_raw(out, KEY("6:values"), m->values);
     if (m->want) {
-        ben_put_key(out, "want");
+        put_key(out, KEY("4:want"));
         ben_put_list(out);
         if (m->want & KRPC_WANT4)
             ben_put_text(out, "n4");
@@ -127,28 +141,28 @@ void krpc_encode(struct bytes_out *out, const struct krpc_msg *m)
 
     ben_put_dict(out);
     if (m->kind == KRPC_QUERY) {
-        ben_put_key(out, "a");
+        put_key(out, KEY("1:a"));
         put_values(out, m);
     } else if (m->kind == KRPC_ERROR) {
-        ben_put_key(out, "e");
+        put_key(out, KEY("1:e"));
         ben_put_list(out);
         ben_put_int(out, m->code);
         ben_put_str(out, m->text.data, m->text.size);
         ben_put_end(out);
     }
-    put_str(out, "ip", m->ip.data, m->ip.size);
-    put_str(out, "n", m->network, KRPC_NETWORK_SIZE);
+    put_str(out, KEY("2:ip"), m->ip.data, m->ip.size);
+    put_str(out, KEY("1:n"), m->network, KRPC_NETWORK_SIZE);
     if (m->kind == KRPC_QUERY) {
-        ben_put_key(out, "q");
+        put_key(out, KEY("1:q"));
         ben_put_text(out, krpc_method_name(m->method));
     } else if (m->kind == KRPC_REPLY) {
-        ben_put_key(out, "r");
+        put_key(out, KEY("1:r"));
         put_values(out, m);
     }
-    put_int(out, m->ro, "ro", 1);
-    put_str(out, "t", m->t.data, m->t.size);
-    put_str(out, "v", m->version, KRPC_VERSION_SIZE);
-    ben_put_key(out, "y");
+    put_int(out, m->ro, KEY("2:ro"), 1);
+    put_str(out, KEY("1:t"), m->t.data, m->t.size);
+    put_str(out, KEY("1:v"), m->version, KRPC_VERSION_SIZE);
+    put_key(out, KEY("1:y"));
     ben_put_text(out, kind);
     ben_put_end(out);
 }
@@ -266,7 +280,8 @@ static void take_value(struct krpc_msg *m, struct span key, struct ben v)
     case 'i':
         if (key_is(key, "id")) m->id = take_fixed(m, v, 20);
         else if (key_is(key, "implied_port")) m->implied_port = take_bool(m, v);
-        else if (key_is(key, "info_hash") && target_key(m->method)[0] == 'i') m->target = take_fixed(m, v, 20);
+        else if (key_is(key, "info_hash") && target_name(m->method) == TARGET_INFO_HASH)
+            m->target = take_fixed(m, v, 20);
         break;
     case 'k':
         if (key_is(key, "k")) m->k = take_fixed(m, v, 32);
@@ -289,7 +304,7 @@ static void take_value(struct krpc_msg *m, struct span key, struct ben v)
         } else if (key_is(key, "prefix")) m->prefix = take_str(m, v);
         break;
     case 'r':
-        if (key_is(key, "root") && target_key(m->method)[0] == 'r') m->target = take_fixed(m, v, 20);
+        if (key_is(key, "root") && target_name(m->method) == TARGET_ROOT) m->target = take_fixed(m, v, 20);
         break;
     case 's':
         if (key_is(key, "salt")) m->salt = take_str(m, v);
@@ -299,7 +314,7 @@ static void take_value(struct krpc_msg *m, struct span key, struct ben v)
         else if (reply && key_is(key, "split")) m->split = take_bool(m, v);
         break;
     case 't':
-        if (key_is(key, "target") && target_key(m->method)[0] == 't') m->target = take_fixed(m, v, 20);
+        if (key_is(key, "target") && target_name(m->method) == TARGET_TARGET) m->target = take_fixed(m, v, 20);
         else if (key_is(key, "token")) m->token = take_str(m, v);
         break;
     case 'u':
