@@ -20,6 +20,10 @@ static const uint8_t *str_check(const uint8_t *at, const uint8_t *end, size_t *r
 {
     const uint8_t *first = at;
     size_t size = 0;
+    if (end - at > 10 && at[1] == ':' && *at >= '0' && *at <= '9') { /* one digit, as in nearly every key */
+        *ret_size = (size_t)(*at - '0');
+        return at + 2;
+    }
     while (at < end && *at >= '0' && *at <= '9') {
         size = size * 10 + (size_t)(*at - '0');
         /* Longer than the input is wrong already, and stopping here keeps the sum from overflowing. */
@@ -65,6 +69,8 @@ static bool key_follows(const struct level *top, struct span key)
 {
     if (!top->any)
         return true;
+    if (key.size && top->key.size && key.data[0] != top->key.data[0])
+        return top->key.data[0] < key.data[0];
     size_t common = key.size < top->key.size ? key.size : top->key.size;
     int order = common ? memcmp(top->key.data, key.data, common) : 0;
     return order < 0 || (order == 0 && top->key.size < key.size);

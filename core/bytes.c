@@ -4,8 +4,6 @@
 
 #include "core/err.h"
 
-struct span span(const void *data, size_t size) { return (struct span){ data, size }; }
-
 struct span span_str(const char *text) { return span(text, strlen(text)); }
 
 bool span_equal(struct span a, struct span b)

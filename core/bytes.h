@@ -32,7 +32,7 @@ struct bytes_out {
     int err; /* 0 or CAM_ENOSPC */
 };
 
-struct span span(const void *data, size_t size);
+static inline struct span span(const void *data, size_t size) { return (struct span){ data, size }; }
 struct span span_str(const char *text); /* without the terminator */
 bool span_equal(struct span a, struct span b);
 
