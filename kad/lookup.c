@@ -139,17 +139,19 @@ int lookup_offer(struct lookup *l, const uint8_t id[ID_SIZE], const struct addr 
 
 int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect)
 {
-    unsigned at = 0, slot = l->n;
+    unsigned at = 0, end = l->n, slot = l->n;
 
-    /* Order is total, so a binary search would do; but most offers lie near the front. */
-    while (at < l->n) {
-        const struct lookup_node *other = &l->nodes[l->order[at]];
-        int order = id_compare(l->target, id, other->id);
-        if (order < 0)
-            break;
-        if (order == 0)
+    while (at < end) {
+        unsigned middle = (at + end) / 2;
+        int order = id_compare(l->target, id, l->nodes[l->order[middle]].id);
+        if (order == 0) {
+            at = middle;
             goto known;
-        at++;
+        }
+        if (order < 0)
+            end = middle;
+        else
+            at = middle + 1;
     }
     if (l->n == LOOKUP_MAX) {
         int last = place_to_free(l);
