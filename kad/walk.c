@@ -169,15 +169,21 @@ static void push_put(struct kad *k, struct request *r)
     r->answered_tag = true;
 }
 
-static void write_on(struct kad *k, struct request *r)
+/* r is gone afterwards, unless writes are under way. */
+static void finish_written(struct kad *k, struct request *r)
 {
-    if (!r->status)
-        request_write_more(k, r, walk_put_query);
     if (r->writing)
         return;
     if (r->kind == REQUEST_PUT)
         push_put(k, r);
     request_finish(k, r);
+}
+
+static void write_on(struct kad *k, struct request *r)
+{
+    if (!r->status)
+        request_write_more(k, r, walk_put_query);
+    finish_written(k, r);
 }
 
 /* Counts who has the best version, and marks whom there is nothing to send. */
@@ -249,7 +255,12 @@ void walk_looked_up(struct kad *k, struct request *r)
 
 void walk_written(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m)
 {
-    if (request_note_write(r, request_node(r, at), m))
+    struct lookup_node *node = request_node(r, at);
+
+    if (request_note_write(r, node, m))
         r->holders++;
-    write_on(k, r);
+    if (node->refused)
+        write_on(k, r); /* another takes its place */
+    else
+        finish_written(k, r);
 }
