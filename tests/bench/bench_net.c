@@ -86,7 +86,7 @@ void bench_net_add(struct bench_net *net, size_t entry)
 {
     struct kad_config config = {.network = "bench", .k = net->config.k, .use_v4 = true};
     size_t node = net->n++;
-    struct epoll_event ev = {.events = EPOLLIN, .data.u32 = (uint32_t)node};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u32 = (uint32_t)node};
     struct addr any;
 
     addr_parse("127.0.0.1:0", &any);
@@ -108,11 +108,14 @@ void bench_net_pump(struct bench_net *net, int wait_ms)
 
     for (int e = 0; e < n; e++) {
         size_t node = ready[e].data.u32;
-        int got = io_udp_recv(&net->udp[node], net->batch);
-        for (int d = 0; d < got; d++) {
-            const struct io_udp_in *in = &net->batch->in[d];
-            kad_recv(net->kad[node], now, &in->peer, in->data, in->size);
-        }
+        int got;
+        do {
+            got = io_udp_recv(&net->udp[node], net->batch);
+            for (int d = 0; d < got; d++) {
+                const struct io_udp_in *in = &net->batch->in[d];
+                kad_recv(net->kad[node], now, &in->peer, in->data, in->size);
+            }
+        } while (got == IO_UDP_BATCH);
         turn(net, node, now);
     }
     if (now.mono_ms < net->next_sweep_ms)
