@@ -11,6 +11,7 @@
  *   scale --seeds                          what every commit must pass; ends with "N passed, N failed"
  */
 #include <getopt.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,15 @@ static void live(struct scale_world *w, double seconds, bool cut)
     scale_world_run(w, seconds / 3);
 }
 
+/* Ctrl-C: the hour is lived to its end, and what there is by then is reported. */
+static volatile sig_atomic_t enough;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    enough = 1;
+}
+
 static void live_all(struct sim *s)
 {
     const struct options *o = s->o;
@@ -130,8 +140,9 @@ static void live_all(struct sim *s)
     double step_s = o->hours < 1 ? o->hours * 3600 : 3600;
     uint32_t sample = o->keys < SAMPLE ? o->keys : SAMPLE;
 
+    signal(SIGINT, on_interrupt);
     progress_head();
-    for (uint32_t hour = 0; (hour + 0.5) * step_s < o->hours * 3600; hour++) {
+    for (uint32_t hour = 0; !enough && (hour + 0.5) * step_s < o->hours * 3600; hour++) {
         uint64_t before = net->counts.sent, from_ms = net->wheel.now_ms;
         uint64_t end_ms = s->life_ms + (uint64_t)((hour + 1) * step_s * 1000);
         live(&s->w, (double)(end_ms - from_ms) / 1000, o->cuts && hour % o->cuts == o->cuts - 1);

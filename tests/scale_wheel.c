@@ -69,6 +69,16 @@ static void deal_out(struct wheel *w, unsigned ring)
     }
 }
 
+const struct wheel_event *wheel_peek(const struct wheel *w, unsigned ahead_ms)
+{
+    for (unsigned i = 0; i <= ahead_ms; i++) {
+        const struct wheel_event *head = &w->slot[0][(w->now_ms + i) & MASK];
+        if (head->next != head)
+            return head->next;
+    }
+    return NULL;
+}
+
 struct wheel_event *wheel_next(struct wheel *w, uint64_t until_ms)
 {
     for (;;) {

@@ -39,5 +39,7 @@ void wheel_remove(struct wheel *w, struct wheel_event *e);
 static inline bool wheel_has(const struct wheel_event *e) { return e->next != NULL; }
 /* Takes out the next event due at or before until_ms, and moves now_ms on to it; else to until_ms: NULL. */
 struct wheel_event *wheel_next(struct wheel *w, uint64_t until_ms);
+/* The event that comes next, if that is within so many milliseconds and near enough to see; NULL else. */
+const struct wheel_event *wheel_peek(const struct wheel *w, unsigned ahead_ms);
 
 #endif
