@@ -161,6 +161,14 @@ void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind ki
         store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
 }
 
+void kad_store_far(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE])
+{
+    struct store_record *r = store_find(s, STORE_ITEM, 0, target);
+    uint64_t more_ms = (KAD_REPLICATE_FAR - 1) * KAD_REPLICATE_S * UINT64_C(1000);
+    if (r && r->pos[HEAP_DUE] != STORE_HEAP_NONE)
+        store_schedule(s, r, HEAP_DUE, store_due_ms(s, now) + more_ms);
+}
+
 /* Downwards over the dense vector: removing moves its last record, which was visited, into the hole; adding
  * puts the new one where the walk has been. */
 bool kad_store_walk(struct kad_store *s, struct now now, uint32_t *cursor, struct kad_record *ret_record)

@@ -176,6 +176,8 @@ static void finish_written(struct kad *k, struct request *r)
         return;
     if (r->kind == REQUEST_PUT)
         push_put(k, r);
+    if (r->kind == REQUEST_REPLICATE && r->holders >= k->k && !request_includes_self(k, r))
+        kad_store_far(k->store, k->now, r->target);
     request_finish(k, r);
 }
 

@@ -1,4 +1,5 @@
 /* Records through time: all holders are exchanged one after another, and nothing that was true is lost. */
+#include "kad/store.h"
 #include "tests/unit/kad_net.h"
 
 static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x71};
@@ -123,7 +124,7 @@ static void a_split_that_is_needed_stays(void **state)
 /* ---- items ---------------------------------------------------------------------------------------------- */
 
 static struct {
-    bool asked[32];
+    bool asked[40];
 } replication;
 
 /* Notes who asks for an item with the seq it has: a holder at its hourly work. */
@@ -171,6 +172,45 @@ static void one_holder_does_the_work_of_the_hour(void **state)
     (void)state;
     one_works_for_all(true);
     one_works_for_all(false);
+}
+
+/* The network grows, and most of those who held an item are no longer among the closest: they leave it to those. */
+static void who_is_far_works_seldom(void **state)
+{
+    (void)state;
+    enum { FIRST = 6, HOURS = 24 };
+    struct net *net = net_new(40, &(struct net_options){.seed = 38, .latency_ms = 5, .k = 4});
+    begin(net, FIRST);
+    struct identity *me = net_identity(1);
+    uint8_t buf[100];
+    struct kad_item item = net_item(me, "public", 1, net_value(net, buf, sizeof buf, "still here"));
+    net_run_until(net, net_put(net, 0, &item, NULL));
+    for (size_t i = FIRST; i < net->n; i++) {
+        net_up(net, i);
+        net_join(net, i, 0);
+        net_run(net, 1000);
+    }
+    net_run(net, 2 * 3600 * 1000); /* all have had their hour */
+    net->tamper = note_replication;
+    unsigned workers = 0;
+    for (int hour = 0; hour < HOURS; hour++) {
+        memset(&replication, 0, sizeof replication);
+        net_run(net, 3600 * 1000);
+        for (size_t i = 0; i < net->n; i++)
+            workers += replication.asked[i];
+    }
+    unsigned holders = 0;
+    for (size_t i = 0; i < net->n; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        holders += stats.items;
+    }
+    assert_true(holders >= 10); /* four are closest, the others were once */
+    /* One of the closest each hour, give or take the ends, and each of the far ones in its turn. */
+    assert_in_range(workers, HOURS - 4, HOURS + 4 + holders * HOURS / KAD_REPLICATE_FAR);
+    identity_free(me);
+    net_check(net);
+    net_free(net);
 }
 
 static void an_item_outlives_its_holders(void **state)
@@ -274,6 +314,7 @@ int main(void)
         cmocka_unit_test(a_split_that_is_needed_stays),
         cmocka_unit_test(one_liar_makes_no_first_claim),
         cmocka_unit_test(one_holder_does_the_work_of_the_hour),
+        cmocka_unit_test(who_is_far_works_seldom),
         cmocka_unit_test(an_item_outlives_its_holders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

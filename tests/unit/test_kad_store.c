@@ -246,6 +246,28 @@ static void test_due_in_an_hour_unless_seen(void **state)
     kad_store_seen(w->s, w->now, KAD_RECORD_ITEM, nothing, NULL);
 }
 
+/* Who is no longer among those who should hold an item looks after it seldom, unless asked to again. */
+static void test_far_items_are_due_seldom(void **state)
+{
+    struct world *w = *state;
+    struct kad_item a = item(w->id, "a", 1, value(w, START_S + 864000, 1));
+    struct kad_record r;
+    uint8_t target[KAD_ID_SIZE];
+    kad_item_target(&a, target);
+    assert_int_equal(put(w, &a), 0);
+    kad_store_far(w->s, w->now, target);
+    pass(w, HOUR_MS * (KAD_REPLICATE_FAR * 100 - 15) / 100);
+    assert_false(kad_store_due(w->s, w->now, &r));
+    pass(w, HOUR_MS * 30 / 100);
+    assert_true(kad_store_due(w->s, w->now, &r));
+    kad_store_far(w->s, w->now, target);
+    kad_store_seen(w->s, w->now, KAD_RECORD_ITEM, target, NULL); /* a closer one asks for it: we are near again */
+    pass(w, HOUR_MS * 115 / 100);
+    assert_true(kad_store_due(w->s, w->now, &r));
+    uint8_t nothing[KAD_ID_SIZE] = {0};
+    kad_store_far(w->s, w->now, nothing);
+}
+
 static void test_walk_while_changing(void **state)
 {
     struct world *w = *state;
@@ -442,6 +464,7 @@ int main(void)
         WITH(test_plain_item_lives_two_hours_from_the_last_put),
         WITH(test_clock_steps),
         WITH(test_due_in_an_hour_unless_seen),
+        WITH(test_far_items_are_due_seldom),
         WITH(test_walk_while_changing),
         WITH(test_flood_costs_only_the_flooder),
         WITH(test_bad_signature_displaces_nobody),
