@@ -2,7 +2,7 @@
  * asked again and again while nobody answers, and now and then even when others do, so that two halves of a
  * network that was cut find each other again.
  *
- *             kad_join, kad_load, join_lost                  answered
+ *     kad_join, kad_load, kad_hint, join_lost                answered
  *     (none) -----------------------------> waiting <------------------------ asking
  *                                            |  ^ |    join_tick: ask          ^
  *                                            |  | +----------------------------+
@@ -23,6 +23,7 @@
 #define JOIN_AGAIN_MAX_MS 30000
 #define JOIN_LOST_MS 30000      /* with other contacts: first try of a lost one after this, then twice as long */
 #define JOIN_TRIES_MAX 8        /* tries after which a lost contact is forgotten */
+#define JOIN_HINT_TRIES 3       /* tries after which hearsay is forgotten */
 #define JOIN_GIVEN_MS 300000    /* with other contacts: an address given by the user is looked at this often */
 #define JOIN_BOOT_MS 50         /* how long the first answer waits for others before the first lookup */
 
@@ -89,10 +90,31 @@ int join_add(struct kad *k, const struct addr *addr)
     if (!one)
         return CAM_ESYS;
     one->join = true;
+    one->hint = false;
     one->next_ms = k->now.mono_ms;
     one->tries = 0;
     k->join_next_ms = k->now.mono_ms;
     join_tick(k);
+    return 0;
+}
+
+int join_hint(struct kad *k, const struct addr *addr)
+{
+    struct node_net *net = node_net_of(k, addr);
+    unsigned hints = 0;
+
+    if (!net || !net->used || !addr_is_usable(addr))
+        return CAM_EINVAL;
+    if (find_known(k, addr))
+        return 0;
+    for (unsigned i = 0; i < k->n_known; i++)
+        hints += k->known[i].hint;
+    if (hints >= NODE_HINTS_MAX)
+        return CAM_EFULL;
+    struct node_known *one = add_known(k, addr, k->now.mono_ms);
+    if (!one)
+        return CAM_ESYS;
+    one->hint = true;
     return 0;
 }
 
@@ -223,7 +245,9 @@ void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg
     struct node_known *one = asked(k, tx);
 
     if (m->kind != KRPC_REPLY) {
-        if (one)
+        if (one && one->hint)
+            forget(k, one);
+        else if (one)
             try_later(k, one);
         return;
     }
@@ -253,7 +277,7 @@ void join_failed(struct kad *k, const struct rpc_tx *tx)
     if (one->tries < UINT8_MAX)
         one->tries++;
     try_later(k, one);
-    if (!one->join && k->ready && one->tries >= JOIN_TRIES_MAX)
+    if ((!one->join && k->ready && one->tries >= JOIN_TRIES_MAX) || (one->hint && one->tries >= JOIN_HINT_TRIES))
         forget(k, one);
 }
 

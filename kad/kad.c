@@ -183,7 +183,8 @@ static struct span save_table(struct kad *k)
         }
     }
     for (unsigned i = 0; i < k->n_known; i++)
-        save_contact(&out, k->known[i].id, &k->known[i].addr);
+        if (!k->known[i].hint)
+            save_contact(&out, k->known[i].id, &k->known[i].addr);
     return span(out.buf, out.size);
 }
 
@@ -281,6 +282,12 @@ int kad_join(struct kad *k, struct now now, const struct addr *addr)
 {
     k->now = now;
     return join_add(k, addr);
+}
+
+int kad_hint(struct kad *k, struct now now, const struct addr *addr)
+{
+    k->now = now;
+    return join_hint(k, addr);
 }
 
 int kad_ping(struct kad *k, struct now now, const struct addr *addr, uint64_t tag)
@@ -511,7 +518,7 @@ void kad_check(const struct kad *k)
     request_check(k);
     kad_store_check(k->store);
     kad_guard_check(k->guard);
-    assert(k->n_known <= NODE_REMEMBER_MAX + NODE_JOIN_MAX + NODE_LOST_MAX && k->asking <= k->n_known);
+    assert(k->n_known <= NODE_REMEMBER_MAX + NODE_JOIN_MAX + NODE_HINTS_MAX + NODE_LOST_MAX && k->asking <= k->n_known);
     const struct rpc_queue *queues[] = {&k->out, &k->stored};
     for (unsigned i = 0; i < 2; i++)
         assert(queues[i]->head <= queues[i]->tail && queues[i]->tail <= queues[i]->cap &&

@@ -178,6 +178,9 @@ bool kad_next_dirty(struct kad *k, struct kad_dirty *ret_dirty);
 
 /* A node to enter the network by. May be called at any time; kept and retried while the table is empty. */
 int kad_join(struct kad *k, struct now now, const struct addr *addr);
+/* Somebody who may be in our network, by hearsay: tried a few times, then forgotten. CAM_EFULL: NODE_HINTS_MAX are being
+ * tried. */
+int kad_hint(struct kad *k, struct now now, const struct addr *addr);
 int kad_ping(struct kad *k, struct now now, const struct addr *addr, uint64_t tag);
 int kad_find(struct kad *k, struct now now, const uint8_t target[KAD_ID_SIZE], bool trace, uint64_t tag);
 /* An item at `target`. For a mutable one give pk (else NULL: immutable or either) and its salt, so that

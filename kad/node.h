@@ -31,6 +31,7 @@
 #define NODE_ASKING_MAX 8           /* join addresses and remembered contacts asked at a time */
 #define NODE_JOIN_MAX 16            /* addresses given to kad_join */
 #define NODE_REMEMBER_MAX 256       /* contacts remembered from disk */
+#define NODE_HINTS_MAX 64           /* addresses given to kad_hint */
 #define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
 #define NODE_DEAD_MAX 24            /* addresses that did not answer lately: lookups ask them last */
 #define NODE_DEAD_MS 30000
@@ -69,6 +70,7 @@ struct node_known { /* somebody to try when contacts are few */
     uint8_t id[KAD_ID_SIZE];   /* zero: unknown */
     uint8_t tries;
     bool join;                 /* given by the user: never forgotten */
+    bool hint;                 /* hearsay: forgotten after a few tries, never saved */
     bool asking;
     uint64_t next_ms;
 };
@@ -202,6 +204,7 @@ void serve_query(struct kad *k, const struct addr *from, const struct krpc_msg *
 void join_init(struct kad *k);
 void join_clear(struct kad *k);
 int join_add(struct kad *k, const struct addr *addr);                                     /* kad_join */
+int join_hint(struct kad *k, const struct addr *addr);                                    /* kad_hint */
 int join_remember(struct kad *k, const uint8_t id[KAD_ID_SIZE], const struct addr *addr); /* from disk */
 void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr);                /* dropped from the table */
 bool join_pending(const struct kad *k);     /* somebody is left to ask */

@@ -124,7 +124,12 @@ static void request(unsigned what, unsigned of)
         me = identity_from_seed(seed);
     memset(target, (int)of, sizeof target);
     switch (what % 10) {
-    case 0: kad_join(k, now, &addr); break;
+    case 0:
+        if (of < 128)
+            kad_join(k, now, &addr);
+        else
+            kad_hint(k, now, &addr);
+        break;
     case 1: kad_ping(k, now, &addr, 7); break;
     case 2: kad_find(k, now, target, of % 2, 7); break;
     case 3:
