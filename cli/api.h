@@ -15,6 +15,7 @@
  */
 #ifndef CLI_API_H
 #define CLI_API_H
+#include "cli/rescue.h"
 #include "core/sntp.h"
 #include "kad/kad.h"
 #include "timeline/timeline.h"
@@ -33,6 +34,7 @@ struct api_config {
     const struct sntp *clock; /* borrowed, may be NULL */
     uint64_t started_mono_ms;
     bool stays;               /* does not end with `logout` */
+    const struct rescue *rescue; /* borrowed, may be NULL */
 };
 
 struct api_reply {

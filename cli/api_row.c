@@ -234,6 +234,20 @@ static json_t *dht_json(const struct kad_stats *k)
     return dht;
 }
 
+/* Looking for others on the public DHT: null where it is switched off. */
+static json_t *rescue_json(const struct api *api, struct now now)
+{
+    struct rescue_status s;
+
+    if (!api->config.rescue) return json_null();
+    rescue_status(api->config.rescue, &s);
+    if (!s.on) return json_null();
+    uint64_t wait_ms = s.opens_ms == NOW_NEVER || s.opens_ms < now.mono_ms ? 0 : s.opens_ms - now.mono_ms;
+    return json_pack("{s:b, s:I, s:I, s:I, s:o}", "open", s.open, "contacts", (json_int_t)s.contacts, "rounds",
+                     (json_int_t)s.rounds, "found", (json_int_t)s.found, "opens_in_s",
+                     s.opens_ms == NOW_NEVER ? json_null() : json_u64(wait_ms / 1000));
+}
+
 static void row_status(const struct api *api, struct now now, const struct timeline_row *from, json_t *row)
 {
     struct kad_stats k;
@@ -254,6 +268,7 @@ static void row_status(const struct api *api, struct now now, const struct timel
     put(row, "uptime_s", json_u64((now.mono_ms - api->config.started_mono_ms) / 1000));
     put(row, "unread", json_integer(from->unread_count));
     put(row, "refused", json_u64(from->refused));
+    put(row, "rescue", rescue_json(api, now));
     put(row, "dht", dht_json(&k));
 }
 

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "cli/io_api.h"
+#include "cli/io_rescue.h"
 #include "cli/io_resolve.h"
 #include "cli/node.h"
 #include "core/err.h"
@@ -23,7 +24,7 @@
 #define NODE_WAIT_MAX_MS 5000 /* a laptop that slept: epoll's clock stood still, ours did not */
 #define NODE_FAILED_WAIT_MS 250
 
-enum { WAIT_UDP = 0, WAIT_LINKS = NODE_SOCKETS, WAIT_API, WAIT_SNTP, WAIT_RESOLVE, WAIT_SIGNAL, WAIT_KINDS };
+enum { WAIT_UDP = 0, WAIT_LINKS = NODE_SOCKETS, WAIT_API, WAIT_SNTP, WAIT_RESOLVE, WAIT_RESCUE, WAIT_SIGNAL, WAIT_KINDS };
 
 struct io_node {
     const struct io_node_config *config;
@@ -34,15 +35,17 @@ struct io_node {
     struct io_api_server *api;
     struct io_sntp *sntp;
     struct io_resolve *resolve;
+    struct io_rescue *rescue;
     struct io_udp udp[NODE_SOCKETS];
     bool udp_open[NODE_SOCKETS], udp_more[NODE_SOCKETS];
     struct io_udp_batch *batch;
     int batch_count, batch_at;
     struct addr address;
-    bool moved, sntp_due, clock_synced, resolve_due, stop, api_watched;
+    bool moved, sntp_due, clock_synced, resolve_due, rescue_due, stop, api_watched;
     uint64_t turn_began_us;
     struct rng rng;
     struct node_io io;
+    struct node_public_io public_io;
     struct node *node;
 };
 
@@ -110,6 +113,38 @@ static void flush(void *ctx)
 {
     struct io_node *n = ctx;
     io_udp_flush(n->batch);
+}
+
+static int public_open(void *ctx)
+{
+    struct io_node *n = ctx;
+    const struct conf *conf = n->config->conf;
+    return io_rescue_open(n->rescue, &conf->listen, &conf->listen6, conf->rescue_join, conf->rescue_join_count,
+                          io_os_now().mono_ms);
+}
+
+static void public_close(void *ctx)
+{
+    struct io_node *n = ctx;
+    io_rescue_close(n->rescue);
+}
+
+static bool public_next(void *ctx, struct addr *ret_from, struct span *ret_data)
+{
+    struct io_node *n = ctx;
+    return io_rescue_next(n->rescue, ret_from, ret_data);
+}
+
+static void public_send(void *ctx, const struct addr *to, struct span data)
+{
+    struct io_node *n = ctx;
+    io_rescue_send(n->rescue, to, data);
+}
+
+static void public_flush(void *ctx)
+{
+    struct io_node *n = ctx;
+    io_rescue_flush(n->rescue);
 }
 
 static bool admits(void *ctx, const uint8_t key[LINK_KEY_SIZE])
@@ -202,6 +237,7 @@ static int watch_all(struct io_node *n)
     n->api_watched = true;
     if (!err && n->sntp) err = watch(n, io_sntp_fd(n->sntp), WAIT_SNTP);
     if (!err) err = watch(n, io_resolve_fd(n->resolve), WAIT_RESOLVE);
+    if (!err) err = watch(n, io_rescue_fd(n->rescue), WAIT_RESCUE);
     if (!err) err = watch(n, n->signals, WAIT_SIGNAL);
     return err;
 }
@@ -252,6 +288,7 @@ static int open_helpers(struct io_node *n, struct now now)
     const struct conf *conf = n->config->conf;
     int err = io_resolve_open(&n->resolve);
 
+    if (!err) err = io_rescue_new(&n->rescue);
     if (!err && conf->sntp_count) err = io_sntp_new(conf->sntp, conf->sntp_count, NULL, now, &n->sntp);
     for (int i = 0; !err && i < conf->join_count; i++)
         err = io_resolve_add(n->resolve, &conf->join[i], now.mono_ms);
@@ -277,6 +314,8 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
         .address = n->address,
         .pid = getpid(),
         .stays = n->config->stays,
+        .public_io = &n->public_io,
+        .rescue_after_ms = conf->rescue ? (uint64_t)conf->rescue_after_s * 1000 : 0,
     };
     for (int i = 0; i < NODE_SOCKETS; i++) {
         if (!n->udp_open[i]) continue;
@@ -284,6 +323,7 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
         else config.kad.use_v6 = true;
     }
     memcpy(config.timeline.transport_pk, n->transport.pk, LINK_KEY_SIZE);
+    n->public_io = (struct node_public_io){ n, public_open, public_close, public_next, public_send, public_flush };
     n->io = (struct node_io){ n, udp_next, udp_send, link_next, link_send, api_next, api_send, spent, flush };
     int err = node_new(&config, n->store, &n->io, &n->rng, clocks(n), &n->node);
     if (err)
@@ -341,6 +381,7 @@ void io_node_close(struct io_node *n)
     io_api_unbind(n->api);
     node_free(n->node);
     io_resolve_close(n->resolve);
+    io_rescue_free(n->rescue);
     io_sntp_free(n->sntp);
     for (int i = 0; i < NODE_SOCKETS; i++)
         if (n->udp_open[i]) io_udp_close(&n->udp[i]);
@@ -369,12 +410,14 @@ static int wait_ms(struct io_node *n)
 {
     bool room = node_has_room(n->node);
     watch_api(n, room);
-    if (io_zmq_ready(n->links) || node_busy(n->node) || n->udp_more[0] || n->udp_more[1] ||
+    if (io_zmq_ready(n->links) || node_busy(n->node) || n->udp_more[0] || n->udp_more[1] || io_rescue_ready(n->rescue) ||
         (room && io_api_ready(n->api)))
         return 0;
     uint64_t at = node_deadline_ms(n->node), other = io_zmq_deadline_ms(n->links), now = io_os_now().mono_ms;
     if (other < at) at = other;
     other = io_resolve_deadline_ms(n->resolve);
+    if (other < at) at = other;
+    other = io_rescue_deadline_ms(n->rescue);
     if (other < at) at = other;
     other = n->sntp ? io_sntp_deadline_ms(n->sntp) : at;
     if (other < at) at = other;
@@ -397,6 +440,8 @@ static void wait_for_something(struct io_node *n)
             n->sntp_due = true;
         else if (what == WAIT_RESOLVE)
             n->resolve_due = true;
+        else if (what == WAIT_RESCUE)
+            n->rescue_due = true;
         else if (what == WAIT_SIGNAL && read(n->signals, &signal, sizeof signal) == (ssize_t)sizeof signal)
             n->stop = true;
     }
@@ -415,6 +460,9 @@ static void helpers_turn(struct io_node *n, struct now now)
         now.wall_ms = sntp_wall_ms(io_sntp_clock(n->sntp), now);
         if (clock.synced) timeline_clock_synced(node_timeline(n->node), now);
     }
+    if (n->rescue_due || now.mono_ms >= io_rescue_deadline_ms(n->rescue)) io_rescue_turn(n->rescue, now.mono_ms);
+    n->rescue_due = false;
+    while (io_rescue_router(n->rescue, &addr)) node_rescue_join(n->node, now, &addr);
     if (!n->resolve_due && now.mono_ms < io_resolve_deadline_ms(n->resolve)) return;
     n->resolve_due = false;
     io_resolve_turn(n->resolve, now.mono_ms);

@@ -18,6 +18,7 @@
  */
 #ifndef CLI_NODE_H
 #define CLI_NODE_H
+#include "cli/rescue.h"
 #include "core/log.h"
 #include "core/sntp.h"
 #include "kad/kad.h"
@@ -40,6 +41,16 @@ struct node_io {
     void (*flush)(void *ctx);  /* a burst of sends is over. May be NULL */
 };
 
+/* The socket on the public network, there only while the rescue looks (cli/rescue.h). */
+struct node_public_io {
+    void *ctx;
+    int (*open)(void *ctx);    /* CAM_ESYS: there is none to be had */
+    void (*close)(void *ctx);
+    bool (*next)(void *ctx, struct addr *ret_from, struct span *ret_data);
+    void (*send)(void *ctx, const struct addr *to, struct span data);
+    void (*flush)(void *ctx);
+};
+
 struct node_config {
     struct kad_config kad;
     struct timeline_config timeline;
@@ -47,6 +58,8 @@ struct node_config {
     const struct sntp *clock;  /* borrowed; NULL: no server is configured */
     struct addr address;       /* as bound, for `status` */
     int64_t pid;               /* for `hello` and `status` */
+    const struct node_public_io *public_io; /* borrowed; NULL: no rescue */
+    uint64_t rescue_after_ms;  /* 0: never */
     bool stays;                /* run by hand or by systemd: goes on after `logout` */
 };
 
@@ -67,6 +80,9 @@ bool node_has_room(const struct node *n);        /* takes requests; without room
 bool node_stopping(const struct node *n);        /* someone asked it to end, and was answered */
 /* Writes what is only written at times (the routing table). 0 or CAM_EIO. */
 int node_close(struct node *n, struct now now);
+
+/* To enter the public network by, while the rescue is open. */
+void node_rescue_join(struct node *n, struct now now, const struct addr *addr);
 
 struct kad *node_kad(struct node *n);
 struct timeline *node_timeline(struct node *n);

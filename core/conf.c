@@ -76,7 +76,7 @@ static int take_value(void *user, const char *section, const char *key, const ch
         return 0;
     }
     int *before = &p->seen[row - conf_rows];
-    if (*before && row->kind != CONF_JOIN && row->kind != CONF_SERVER) {
+    if (*before && row->kind != CONF_JOIN && row->kind != CONF_ROUTER && row->kind != CONF_SERVER) {
         fail(p, p->line, "[%s] %s was given before, in line %d", row->section, row->key, *before);
         return 0;
     }
@@ -208,10 +208,17 @@ static void draft_from(const struct conf *conf, struct conf_draft *ret)
 
 void conf_defaults(struct conf *ret)
 {
+    static const struct conf_host routers[] = { /* those that other clients enter the public DHT by */
+        { "router.bittorrent.com", 6881 }, { "dht.transmissionbt.com", 6881 }, { "dht.libtorrent.org", 25401 },
+    };
+
     memset(ret, 0, sizeof *ret);
     memcpy(ret->network, "camellia", sizeof "camellia");
     ret->listen.family = 4;
     ret->rescue = true;
+    ret->rescue_after_s = 600;
+    for (size_t i = 0; i < sizeof routers / sizeof *routers; i++)
+        ret->rescue_join[ret->rescue_join_count++] = routers[i];
     ret->lifespan_s = 30 * DAY_S;
     for (int i = 0; i < 4; i++) {
         snprintf(ret->sntp[i].host, sizeof ret->sntp[i].host, "%d.pool.ntp.org", i);
@@ -273,6 +280,8 @@ bool conf_equal(const struct conf *a, const struct conf *b)
     return !strcmp(a->network, b->network) && addr_equal(&a->listen, &b->listen) &&
            addr_equal(&a->listen6, &b->listen6) && a->join_count == b->join_count &&
            hosts_equal(a->join, b->join, a->join_count) && a->rescue == b->rescue &&
+           a->rescue_after_s == b->rescue_after_s && a->rescue_join_count == b->rescue_join_count &&
+           hosts_equal(a->rescue_join, b->rescue_join, a->rescue_join_count) &&
            a->lifespan_s == b->lifespan_s && a->sntp_count == b->sntp_count &&
            hosts_equal(a->sntp, b->sntp, a->sntp_count) && a->k == b->k && a->alpha == b->alpha &&
            a->read_only == b->read_only && a->key_cost == b->key_cost &&

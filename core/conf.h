@@ -22,6 +22,7 @@
 #define CONF_HOST_MAX 191     /* characters of a host name or address */
 #define CONF_NETWORK_MAX 64   /* bytes of a network's name */
 #define CONF_JOIN_MAX 16
+#define CONF_ROUTERS_MAX 8
 #define CONF_SERVERS_MAX 8
 #define CONF_NOTES_MAX 4
 #define CONF_NTP_PORT 123
@@ -40,7 +41,10 @@ struct conf {
     /* [BOOTSTRAP] */
     struct conf_host join[CONF_JOIN_MAX];
     int join_count;
-    bool rescue;             /* look for peers on the public DHT when alone for 10 minutes */
+    bool rescue;             /* look for peers on the public DHT when alone for ... */
+    int rescue_after_s;      /* ... so long */
+    struct conf_host rescue_join[CONF_ROUTERS_MAX]; /* how to enter it */
+    int rescue_join_count;
     /* [MESSAGE_LIFESPAN] */
     uint32_t lifespan_s;     /* 0: posts are kept for ever (ACTIVE = 0) */
     /* [SNTP] */

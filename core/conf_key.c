@@ -25,6 +25,8 @@ const struct conf_row conf_rows[] = {
     { "BOOTSTRAP", "IP", CONF_HOST, false, AT(bootstrap), 0, 0, NULL },
     { "BOOTSTRAP", "PORT", CONF_PORT, false, AT(bootstrap.port), 1, 65535, NULL },
     { "BOOTSTRAP", "RESCUE", CONF_BOOL, true, AT(conf.rescue), 0, 0, NULL },
+    { "BOOTSTRAP", "RESCUE_AFTER", CONF_NUMBER, true, AT(conf.rescue_after_s), 1, 86400, NULL },
+    { "BOOTSTRAP", "RESCUE_JOIN", CONF_ROUTER, true, 0, 0, 0, NULL },
     { LIFESPAN, "ACTIVE", CONF_BOOL, true, AT(lifespan_active), 0, 0, NULL },
     { LIFESPAN, "YEARS", CONF_SPAN, true, UNIT(YEARS), 0, 100, NULL },
     { LIFESPAN, "MONTHS", CONF_SPAN, true, UNIT(MONTHS), 0, 1200, NULL },
@@ -213,6 +215,10 @@ int conf_row_set(const struct conf_row *row, bool again, const char *value, stru
         c->join_count = again ? c->join_count : 0;
         why = read_hosts(value, 0, c->join, CONF_JOIN_MAX, &c->join_count, ret_wrong, ret_why);
         break;
+    case CONF_ROUTER:
+        c->rescue_join_count = again ? c->rescue_join_count : 0;
+        why = read_hosts(value, 0, c->rescue_join, CONF_ROUTERS_MAX, &c->rescue_join_count, ret_wrong, ret_why);
+        break;
     case CONF_SERVER:
         c->sntp_count = again ? c->sntp_count : 0;
         why = read_hosts(value, CONF_NTP_PORT, c->sntp, CONF_SERVERS_MAX, &c->sntp_count, ret_wrong, ret_why);
@@ -284,6 +290,7 @@ void conf_row_get(const struct conf_row *row, const struct conf_draft *draft, st
     case CONF_IP6: put_ip(out, &draft->conf.listen6); break;
     case CONF_HOST: put_text(out, draft->bootstrap.host); break;
     case CONF_JOIN: put_hosts(out, draft->conf.join, draft->conf.join_count, 0); break;
+    case CONF_ROUTER: put_hosts(out, draft->conf.rescue_join, draft->conf.rescue_join_count, 0); break;
     case CONF_SERVER: put_hosts(out, draft->conf.sntp, draft->conf.sntp_count, CONF_NTP_PORT); break;
     case CONF_UNUSED_IP: case CONF_UNUSED_PORT: break;
     }

@@ -22,7 +22,7 @@ struct conf_draft {
 };
 
 enum conf_kind { CONF_TEXT, CONF_BOOL, CONF_NUMBER, CONF_MEGABYTES, CONF_SPAN, CONF_WORD, CONF_PORT, CONF_IP,
-                 CONF_IP6, CONF_HOST, CONF_JOIN, CONF_SERVER, CONF_UNUSED_IP, CONF_UNUSED_PORT };
+                 CONF_IP6, CONF_HOST, CONF_JOIN, CONF_ROUTER, CONF_SERVER, CONF_UNUSED_IP, CONF_UNUSED_PORT };
 
 struct conf_row {
     const char *section, *key;

@@ -68,7 +68,7 @@ static void test_sample_is_defaults(void **state)
         if (!strstr(strstr(text, head), line))
             fail_msg("etc/config.ini lacks%s", line);
     }
-    assert_int_equal(count, 22);
+    assert_int_equal(count, 24);
     free(text);
 }
 
@@ -91,7 +91,7 @@ static void test_every_key(void **state)
     (void)state;
     struct conf c = parsed("[DEFAULT]\r\nnetwork = gar den \xc3\xa4; not a comment\r\nIp: 127.0.0.1\nPort=8003\n"
                            "IP6 = ::1 ; a comment\n[BOOTSTRAP]\nJOIN = 10.0.0.1:8000, node.example:7\nJOIN=[::1]:9 [2001:db8::1]:10\n"
-                           "RESCUE = off\n[message_lifespan]\nYEARS=1\nMONTHS=2\nWEEKS=3\nDAYS=4\nHOURS=5\nMINUTES=6\n"
+                           "RESCUE = off\nRESCUE_AFTER=3\nrescue join = router.example:1 127.0.0.1:2\nRESCUE_JOIN=[::1]:3\n[message_lifespan]\nYEARS=1\nMONTHS=2\nWEEKS=3\nDAYS=4\nHOURS=5\nMINUTES=6\n"
                            "SECONDS=7\n[SNTP]\nSERVER = time.example\nSERVER = 127.0.0.1:1123 ::1\n[KADEMLIA]\nK=8\nALPHA=3\n"
                            "READ_ONLY=yes\n[KEY]\nCOST=Interactive\n[STORE]\nMAX_MEGABYTES=5000\n[LOG]\nLEVEL=DEBUG");
     assert_string_equal(c.network, "gar den \xc3\xa4; not a comment");
@@ -108,6 +108,10 @@ static void test_every_key(void **state)
     assert_int_equal(c.join[2].port, 9);
     assert_string_equal(c.join[3].host, "2001:db8::1");
     assert_false(c.rescue);
+    assert_int_equal(c.rescue_after_s, 3);
+    assert_int_equal(c.rescue_join_count, 3);
+    assert_string_equal(c.rescue_join[0].host, "router.example");
+    assert_int_equal(c.rescue_join[2].port, 3);
     assert_int_equal(c.lifespan_s, ((((365 + 60 + 21 + 4) * 24 + 5) * 60) + 6) * 60 + 7);
     assert_int_equal(c.sntp_count, 3);
     assert_string_equal(c.sntp[0].host, "time.example");
@@ -323,7 +327,7 @@ static void test_hosts(void **state)
 static void test_get_round_trip(void **state)
 {
     (void)state;
-    struct conf c = parsed("[DEFAULT]\nNETWORK=n\nIP=::\nPORT=1\nIP6=2001:db8::5\n[BOOTSTRAP]\nIP=h\nPORT=2\nJOIN=[::1]:4 a:3\nRESCUE=0\n"
+    struct conf c = parsed("[DEFAULT]\nNETWORK=n\nIP=::\nPORT=1\nIP6=2001:db8::5\n[BOOTSTRAP]\nIP=h\nPORT=2\nJOIN=[::1]:4 a:3\nRESCUE=0\nRESCUE_AFTER=7\nRESCUE_JOIN=r:1\n"
                            "[MESSAGE_LIFESPAN]\nSECONDS=100000\n[SNTP]\nSERVER=x:9,::1\n[KADEMLIA]\nK=9\nALPHA=2\nREAD_ONLY=1\n"
                            "[KEY]\nCOST=interactive\n[STORE]\nMAX_MEGABYTES=3\n[LOG]\nLEVEL=warn\n");
     struct bytes_out out;
