@@ -54,8 +54,9 @@ static void rescue_turn(struct node *n, struct now now)
     rescue_tick(n->rescue, now);
     bool open = rescue_is_open(n->rescue);
     if (open != n->public_open)
-        log_write(n->config.log, LOG_INFO, now.wall_ms, "rescue", "%s the public DHT for others of this network",
-                  open ? "without a peer: looking on" : "no longer looking on");
+        log_write(n->config.log, LOG_INFO, now.wall_ms, "rescue", "%s",
+                  open ? "without a peer for long: looking for others of this network on the public DHT"
+                       : "no longer looking on the public DHT");
     if (open && !n->public_open && io->open(io->ctx)) {
         log_write(n->config.log, LOG_WARN, now.wall_ms, "rescue", "no socket for that");
         rescue_give_up(n->rescue, now);

@@ -325,9 +325,23 @@ static void view_dht(struct view *v, const json_t *dht)
     if (v->verbose) fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
 }
 
+/* Only when there is something to say: it looks, or will soon. */
+static void view_rescue(struct view *v, const json_t *rescue)
+{
+    int64_t contacts = view_int(rescue, "contacts");
+    if (view_bool(rescue, "open"))
+        fprintf(v->out, "rescue   looking on the public DHT: %" PRId64 " %s there, %" PRId64 " found\n", contacts,
+                plural(contacts, "node", "nodes"), view_int(rescue, "found"));
+    else if (json_is_integer(json_object_get(rescue, "opens_in_s"))) {
+        fputs("rescue   looks on the public DHT in ", v->out);
+        put_duration(v->out, view_int(rescue, "opens_in_s"));
+        fputc('\n', v->out);
+    }
+}
+
 static void view_status(struct view *v, const json_t *row)
 {
-    const json_t *clock = json_object_get(row, "clock");
+    const json_t *clock = json_object_get(row, "clock"), *rescue = json_object_get(row, "rescue");
     int64_t peers = view_int(row, "peers"), outbox = view_int(row, "outbox");
     fputs("user     ", v->out);
     put_safe(v->out, *view_str(row, "user") ? view_str(row, "user") : "(none)", TEXT_LINE);
@@ -337,6 +351,7 @@ static void view_status(struct view *v, const json_t *row)
     put_duration(v->out, view_int(row, "uptime_s"));
     fprintf(v->out, "\nnode id  %s\npeers    %" PRId64 "%s\n", view_str(row, "node_id"), peers,
             peers ? "" : "  (alone: nobody can be reached now)");
+    view_rescue(v, rescue);
     if (view_int(clock, "servers"))
         fprintf(v->out, "clock    %+" PRId64 " ms, within %" PRId64 " ms, by %" PRId64 " %s\n",
                 view_int(clock, "offset_ms"), view_int(clock, "error_ms"), view_int(clock, "servers"),

@@ -206,6 +206,9 @@ class Node:
         host = "[%s]:%d" if ":" in peer.ip else "%s:%d"
         return (peer.id.hex(), host % peer.address) in self.peers()
 
+    def knows_address(self, address):
+        return "%s:%d" % address in {a for _, a in self.peers()}
+
     def wait_knows(self, peer, within=PATIENCE):
         wait_until("the node has %s among its peers" % (peer.address,), lambda: self.knows(peer), within, 0.02)
 

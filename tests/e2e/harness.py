@@ -125,8 +125,8 @@ class Home:
     def configure(self, extra=""):
         """A config.ini that is quick to open and asks nobody outside; `extra` goes behind it."""
         with open(os.path.join(self.dir, "config.ini"), "w") as f:
-            f.write("[KEY]\nCOST = interactive\n[SNTP]\nACTIVE = 0\n[BOOTSTRAP]\nRESCUE = 0\n"
-                    "[LOG]\nLEVEL = info\n" + extra)
+            f.write("[KEY]\nCOST = interactive\n[SNTP]\nACTIVE = 0\n[LOG]\nLEVEL = info\n"
+                    + ("" if "RESCUE" in extra else "[BOOTSTRAP]\nRESCUE = 0\n") + extra)
 
     # ---- running
 
