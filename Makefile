@@ -6,6 +6,7 @@
 #   make check      the tests of one compiler only, without installing (for daily work)
 #   make unit       the unit tests alone        make unit T=bencode   one of them
 #   make sim        the simulator: NODES=.. SEED=.. MINUTES=.. whole nodes; with HOURS=.. the network alone, at scale
+#                   with SETS=1000000 one large set, from its first entry to the last: NODES=.. SEED=.. K=..
 #   make attacks    hostile peers: each attack with its number, defended and not
 #   make bench      the table of budgets, each beside its floor
 #   make fuzz       libFuzzer over every decoder, briefly: FUZZ_SECONDS=..
@@ -120,6 +121,11 @@ $(OUT)/tests/bench/bench_scale: $(OUT)/tests/bench/bench_scale.o $(SCALE_OBJ) $(
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# A large set over such a network. Each signature is verified once in the whole process: see tests/sets_entry.h.
+SETS_OBJ := $(OUT)/tests/sets.o $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sets_*.c)) $(SCALE_OBJ)
+$(OUT)/tests/sets: $(SETS_OBJ) $(LIB_kad) $(LIB_core)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=identity_verify -o $@ $^ $(LIBS)
+
 unit-build: $(if $(T),$(filter %_$(T),$(UNIT_BIN)),$(UNIT_BIN))
 unit:
 	$(Q)$(MAKE) --no-print-directory PROFILE=sanitize unit-build T=$(T)
@@ -144,16 +150,17 @@ demo:
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
 	$(Q)tests/demo.sh $(BUILD)
 
-sim-build: $(OUT)/tests/sim $(OUT)/tests/scale
+sim-build: $(OUT)/tests/sim $(OUT)/tests/scale $(OUT)/tests/sets
 hostile-build: $(OUT)/tests/hostile/hostile
 attacks-build: $(OUT)/tests/attacks
-NODES   ?= $(if $(HOURS),1000,10)
+NODES   ?= $(if $(HOURS)$(SETS),1000,10)
 SEED    ?= 1
 MINUTES ?= 10
 sim:
 	$(Q)$(MAKE) --no-print-directory PROFILE=release sim-build
-	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/$(if $(HOURS),scale,sim) --nodes $(NODES) --seed $(SEED) \
-	    $(if $(HOURS),--hours $(HOURS) $(if $(KEYS),--keys $(KEYS)),--minutes $(MINUTES))
+	$(Q)$(BUILD)/$(notdir $(CC))-release/tests/$(if $(SETS),sets,$(if $(HOURS),scale,sim)) \
+	    --nodes $(NODES) --seed $(SEED) $(if $(SETS),--entries $(SETS) $(if $(K),--k $(K)), \
+	    $(if $(HOURS),--hours $(HOURS) $(if $(KEYS),--keys $(KEYS)),--minutes $(MINUTES)))
 
 attacks:
 	$(Q)$(MAKE) --no-print-directory PROFILE=release attacks-build

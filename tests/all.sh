@@ -38,6 +38,7 @@ for cc in $compilers; do
     run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
     run "simulator, $cc" "$build/$cc-sanitize/tests/sim" --seeds
     run "network at scale, $cc" "$build/$cc-sanitize/tests/scale" --seeds
+    run "a large set, $cc" "$build/$cc-sanitize/tests/sets" --seeds
     run "hostile peers, $cc" "$build/$cc-sanitize/tests/attacks" --seeds
     [ -n "$first" ] || first=$cc
 done
