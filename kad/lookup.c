@@ -1,6 +1,7 @@
 #include "kad/lookup.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uint8_t alpha, double estimate)
@@ -198,6 +199,13 @@ static bool counts(const struct lookup *l, const struct lookup_node *node)
     return can_count(node) && !is_held(l, node);
 }
 
+/* How many nodes lie within a distance is a Poisson number, k at that of the k-th: others were kept from us where the
+ * network's size lets one expect many deviations more. */
+static bool is_sparse(const struct lookup *l, double distance_of_kth)
+{
+    return distance_of_kth * l->least > l->k + LOOKUP_SPARSE * sqrt(l->k);
+}
+
 /* Called for every answer, so the usual case looks at one distance only: that of the k-th node. */
 size_t lookup_width(const struct lookup *l)
 {
@@ -213,7 +221,7 @@ size_t lookup_width(const struct lookup *l)
         if (distance * LOOKUP_DENSE * l->estimate < (double)n)
             dense = n;
         else if (n == l->k)
-            return distance * l->least > LOOKUP_SPARSE * l->k ? LOOKUP_SPARSE * (size_t)l->k : l->k;
+            return is_sparse(l, distance) ? LOOKUP_WIDER * (size_t)l->k : l->k;
     }
     return l->k + dense;
 }

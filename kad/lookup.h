@@ -5,7 +5,7 @@
  * - It has ended when the k closest nodes that did not fail have answered.
  * - Sybils: nodes beside the target that stand more than LOOKUP_DENSE times closer together than the network's
  *   size allows do not count; the lookup goes on to k more beyond them.
- * - Liars: where the k closest stand more than LOOKUP_SPARSE times farther apart than the network's size allows, those
+ * - Liars: where the k closest stand LOOKUP_SPARSE deviations farther apart than the network's size allows, those
  *   in between have been kept from us; the lookup goes on to whom else it knows until it hears of them.
  * - Known failing nodes ("suspects") are asked only when nobody else answered.
  * - Who names the dead is doubted: once LOOKUP_LIES of the nodes that somebody named are silent, and more than answered,
@@ -34,7 +34,8 @@
 
 #define LOOKUP_MAX 80     /* nodes remembered */
 #define LOOKUP_DENSE 8    /* times denser than the network: DESIGN section 4 */
-#define LOOKUP_SPARSE 2   /* times sparser than the network: more than chance leaves out */
+#define LOOKUP_SPARSE 4   /* standard deviations sparser than the network: more than chance leaves out ... */
+#define LOOKUP_WIDER 2    /* ... and then times k nodes are to answer */
 #define LOOKUP_FIRST 2    /* asked before the first answer: what it names is closer than what we know, so more would
                            * mostly be asked for nothing */
 #define LOOKUP_REOFFERS 2 /* how often a failed node may come back under another address */
