@@ -203,9 +203,9 @@ int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_
  * it, with `port`, or port 0: the one that they see. Holders forget it after KAD_LIFE_PEER_S; repeating is the
  * caller's. */
 int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag);
-/* How many live entries there are under root, each verified: nobody's word is taken for a number. With `exact` all shards
- * are read; else some at random, until the standard error is 1.5 % of the count or 64 were read. A set of few shards is
- * counted exactly either way. CAM_ENET: nobody answered. */
+/* How many live entries there are under root, each verified: nobody's word is taken for a number. With `exact`
+ * all shards are read; else some at random, until the standard error is 1.5 % of the count or 64 were read. A set
+ * of few shards is counted exactly either way. CAM_ENET: nobody answered. */
 int kad_set_count(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool exact, uint64_t tag);
 
 /* ---- looking in --------------------------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
  *                                    |                                               | found: once more over
  *                                    +---- setwalk: the next shard ---- LOOKING <----+ four disjoint paths
  *
- *     A SET_GET looks nothing up itself: it stays WRITING while its parts, a request for each shard, go this way.
+ *     A SET_GET looks nothing up itself: it stays WRITING while its parts, a request for each shard,
+ *     go this way.
  *
  * Every node that a request asks belongs to exactly one leg, so legs of one family are disjoint paths.
  */

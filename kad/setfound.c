@@ -91,7 +91,8 @@ bool setwalk_finds_add(struct setwalk_finds *finds, struct setwalk_found *found)
     return true;
 }
 
-void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to, const struct kad_shard_id *shard)
+void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to,
+                        const struct kad_shard_id *shard)
 {
     uint32_t first = 0, end;
 

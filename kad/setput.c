@@ -1,9 +1,10 @@
-/* Writing one entry of a signed set: to the shard at depth 0, and one level deeper for as long as its holders say
- * that it is split. An entry stays in the shallower shard where some took it; readers merge.
+/* Writing one entry of a signed set: to the shard at depth 0, and one level deeper for as long as its
+ * holders say that it is split. An entry stays in the shallower shard where some took it; readers merge.
  *
  * Who has put into a deep set before need not come down from the root each time: a node remembers at which
- * depth its last put under a root ended, and begins at the shard above that one. Most of its holders must say that
- * it is split, as they did then; if not (the set was merged back), the put begins again at the root. */
+ * depth its last put under a root ended, and begins at the shard above that one. Most of its holders must
+ * say that it is split, as they did then; if not (the set was merged back), the put begins again at the
+ * root. */
 #include <stdlib.h>
 #include <string.h>
 

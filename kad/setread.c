@@ -70,7 +70,8 @@ int setread_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fre
         return CAM_ESYS;
     rd->fresh = fresh;
     rd->max = max;
-    /* Who wants no more than a shard holds is likely to find it in the first: others would be read for nothing. */
+    /* Who wants no more than a shard holds is likely to find it in the first: others would be read for
+     * nothing. */
     if (max > 0 && max <= KAD_SHARD_ENTRIES_MAX)
         rd->wide = 1;
     return 0;
@@ -108,14 +109,16 @@ static int order_of(uint32_t a, uint32_t b, const uint8_t *slot_a, const uint8_t
 
 static int freshest_first(const void *a, const void *b)
 {
-    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
+    const struct setwalk_found *fa = *(struct setwalk_found *const *)a;
+    const struct setwalk_found *fb = *(struct setwalk_found *const *)b;
 
     return order_of(fa->entry.age_s, fb->entry.age_s, fa->slot, fb->slot);
 }
 
 static int oldest_first(const void *a, const void *b)
 {
-    const struct setwalk_found *fa = *(struct setwalk_found *const *)a, *fb = *(struct setwalk_found *const *)b;
+    const struct setwalk_found *fa = *(struct setwalk_found *const *)a;
+    const struct setwalk_found *fb = *(struct setwalk_found *const *)b;
 
     return order_of(fb->entry.since_s, fa->entry.since_s, fa->slot, fb->slot);
 }
@@ -130,7 +133,8 @@ static void deliver(struct kad *k, struct request *r, struct setwalk_finds *find
 {
     struct setread *rd = r->read;
     struct kad_entry entries[EVENT_ENTRIES_MAX];
-    struct kad_event e = {.kind = KAD_EVENT_SET, .tag = r->tag, .entries = entries, .holders = rd->most_holders};
+    struct kad_event e = {.kind = KAD_EVENT_SET, .tag = r->tag, .entries = entries,
+                          .holders = rd->most_holders};
     uint32_t at = 0;
 
     memcpy(e.target, rd->root, KAD_ID_SIZE);
@@ -177,8 +181,9 @@ static void finish(struct kad *k, struct request *r)
     if (rd->mode == SETREAD_ENTRIES) {
         deliver(k, r, &rd->above, true);
     } else {
-        struct kad_event e = {.kind = KAD_EVENT_SET_COUNT, .tag = r->tag, .last = true, .holders = rd->most_holders,
-                              .status = rd->any ? 0 : CAM_ENET, .spread = rd->spread, .shards = (uint32_t)rd->leaves};
+        struct kad_event e = {.kind = KAD_EVENT_SET_COUNT, .tag = r->tag, .last = true,
+                              .status = rd->any ? 0 : CAM_ENET, .holders = rd->most_holders,
+                              .spread = rd->spread, .shards = (uint32_t)rd->leaves};
         e.count = rd->live + (rd->mode == SETREAD_COUNT ? live_of(&rd->above) : 0);
         memcpy(e.target, rd->root, KAD_ID_SIZE);
         event_push(k, &e);
@@ -293,7 +298,8 @@ static void draw_samples(struct kad *k, struct estimate *e)
     }
 }
 
-/* What a sample says that there is: what each shard on its way adds, as often as there are shards of that depth. */
+/* What a sample says that there is: what each shard on its way adds, as often as there are shards of that
+ * depth. */
 static double whole_of(struct setread *rd, const struct sample *sample)
 {
     double whole = 0;
@@ -330,7 +336,8 @@ static bool judge(struct setread *rd)
     double mean = fmax(0, sum / n), error = sqrt(fmax(0, squares / n - mean * mean) / (n - 1));
     rd->live = (uint64_t)(mean + 0.5);
     rd->spread = (uint64_t)ceil(error);
-    return error * 1000 <= mean * SETREAD_SPREAD_PERMILLE || e->n_samples + SETREAD_SAMPLES_STEP > SETREAD_SAMPLES_MAX;
+    return error * 1000 <= mean * SETREAD_SPREAD_PERMILLE ||
+           e->n_samples + SETREAD_SAMPLES_STEP > SETREAD_SAMPLES_MAX;
 }
 
 static bool start_samples(struct kad *k, struct request *r)
@@ -386,7 +393,8 @@ static bool is_live(const struct setwalk_found *f)
     return f && !kad_entry_is_tombstone(&f->entry);
 }
 
-/* Counts what the shard adds to what is known from above of its keys: more, or fewer where a tombstone lies below. */
+/* Counts what the shard adds to what is known from above of its keys: more, or fewer where a tombstone lies
+ * below. */
 static void note_known(struct setread *rd, const struct setwalk *w, bool split)
 {
     struct known *known = known_find(rd->estimate, &w->shard);
@@ -396,7 +404,8 @@ static void note_known(struct setread *rd, const struct setwalk *w, bool split)
     known->doubtful = w->doubted || setwalk_is_doubtful(w);
     for (uint32_t i = 0; i < w->finds.n; i++) {
         const struct setwalk_found *here = w->finds.at[i], *above = setwalk_find(&rd->above, here->slot);
-        bool newer = !above || kad_version_compare(here->entry.seq, here->entry.v, above->entry.seq, above->entry.v) > 0;
+        bool newer = !above || kad_version_compare(here->entry.seq, here->entry.v, above->entry.seq,
+                                                   above->entry.v) > 0;
         known->more += (newer ? is_live(here) : is_live(above)) - is_live(above);
     }
 }

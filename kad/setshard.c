@@ -1,6 +1,6 @@
-/* Keeping a shard that we hold the same at all its holders, once an hour for what nobody refreshed meanwhile, and
- * at once with a new contact that should hold it. Holders are compared by digest; with those that differ, entries
- * go both ways.
+/* Keeping a shard that we hold the same at all its holders, once an hour for what nobody refreshed
+ * meanwhile, and at once with a new contact that should hold it. Holders are compared by digest; with those
+ * that differ, entries go both ways.
  *
  *              our shard                        same digest everywhere
  *     begin --- is not split --> COMPARE ----------------------------------------------------+
@@ -21,8 +21,9 @@
  *     here. The last entry of a split shard stays: by it others hear of the shard, and whoever hears of it compares
  *     itself and learns that it is split.
  *
- * Going down and coming up again both leave every entry where a reader finds it, at each moment: it is dropped above
- * when it lies below, and a shard takes off its split mark when it holds all that its children held.
+ * Going down and coming up again both leave every entry where a reader finds it, at each moment: it is
+ * dropped above when it lies below, and a shard takes off its split mark when it holds all that its
+ * children held.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -103,7 +104,8 @@ static const uint8_t *before_first(const struct kad_shard_id *at, uint8_t ret[KA
 }
 
 /* The next of our entries that belong into the shard that is being looked at. */
-static bool next_entry(struct kad *k, struct setwalk *w, struct kad_entry *ret, uint8_t ret_slot[KAD_SLOT_SIZE])
+static bool next_entry(struct kad *k, struct setwalk *w, struct kad_entry *ret,
+                       uint8_t ret_slot[KAD_SLOT_SIZE])
 {
     struct setshard *keep = w->keep;
     uint8_t first[KAD_SLOT_SIZE];
@@ -272,8 +274,8 @@ static void move_on(struct kad *k, struct request *r)
 
 /* ---- TEACH: a parent's holders that do not know of its split ------------------------------------------- */
 
-/* Who comes after those that saw the parent split would never hear of it. One entry of ours is enough: it makes them
- * holders, and in their next hour they compare and learn. False: nobody needs it. */
+/* Who comes after those that saw the parent split would never hear of it. One entry of ours is enough: it
+ * makes them holders, and in their next hour they compare and learn. False: nobody needs it. */
 static bool teach_parent(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
@@ -306,8 +308,8 @@ static void add_down(struct setshard *keep, const struct kad_shard_id *parent)
         kad_shard_child(&keep->down[keep->n_down++], parent, digit);
 }
 
-/* A split shard that nobody could hear of, since all its entries have gone: one of a child's that we have just seen
- * comes back to it. */
+/* A split shard that nobody could hear of, since all its entries have gone: one of a child's that we have
+ * just seen comes back to it. */
 static void keep_one(struct kad *k, const struct setwalk *w)
 {
     const struct setshard *keep = w->keep;
@@ -556,7 +558,8 @@ static void stage_ended(struct kad *k, struct request *r)
     if (keep->stage == STAGE_PARENT && have_any(k, keep) && !keep->own_split) {
         keep->stage = STAGE_COMPARE;
         look_stage(k, r);
-    } else if (keep->own_split && !r->fixed && keep->own.depth < KAD_SHARD_DEPTH_MAX && keep->stage != STAGE_DOWN) {
+    } else if (keep->own_split && !r->fixed && keep->own.depth < KAD_SHARD_DEPTH_MAX &&
+               keep->stage != STAGE_DOWN) {
         keep->stage = STAGE_DOWN;
         keep->below = 0;
         add_down(keep, &keep->own);

@@ -1,6 +1,6 @@
-/* The walks over signed sets: setwalk.c looks at one shard, over all its holders; setfound.c is what was found there.
- * On them stand setread.c (reading and counting a whole set), setput.c (writing) and setshard.c (keeping a shard that we
- * hold the same at all its holders).
+/* The walks over signed sets: setwalk.c looks at one shard, over all its holders; setfound.c is what was
+ * found there. On them stand setread.c (reading and counting a whole set), setput.c (writing) and
+ * setshard.c (keeping a shard that we hold the same at all its holders).
  *
  *     part of a read  LOOKING (sget, first pages) -> WRITING (further pages) -> setread_part_ended
  *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or the end
@@ -79,11 +79,13 @@ struct setwalk {
 };
 
 /* ---- setfound.c ---- */
-const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds, const uint8_t slot[KAD_SLOT_SIZE]);
+const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds,
+                                         const uint8_t slot[KAD_SLOT_SIZE]);
 /* Takes `found`, which is freed if what is there is newer. False: no memory, and it is freed. */
 bool setwalk_finds_add(struct setwalk_finds *finds, struct setwalk_found *found);
 /* What lies in the shard goes from one to the other. */
-void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to, const struct kad_shard_id *shard);
+void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to,
+                        const struct kad_shard_id *shard);
 void setwalk_finds_forget(struct setwalk_finds *finds);
 void setwalk_found_since(struct setwalk_found *f, uint32_t since_s); /* one more says so */
 uint32_t setwalk_since(const struct setwalk_found *f);               /* median */

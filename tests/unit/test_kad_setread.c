@@ -1,5 +1,5 @@
-/* Large signed sets over a network of whole nodes: shards that split more than once, are merged back, outlive their
- * holders; reading them meanwhile, and counting them, with holders that lie. */
+/* Large signed sets over a network of whole nodes: shards that split more than once, are merged back,
+ * outlive their holders; reading them meanwhile, and counting them, with holders that lie. */
 #include "kad/krpc.h"
 #include "kad/node.h"
 #include "kad/set.h"
@@ -24,7 +24,8 @@ static struct identity *writer(unsigned n, bool narrow)
     }
 }
 
-static struct result *put(struct net *net, size_t at, unsigned n, bool narrow, int64_t seq, int64_t life_s, bool del)
+static struct result *put(struct net *net, size_t at, unsigned n, bool narrow, int64_t seq, int64_t life_s,
+                          bool del)
 {
     uint8_t buf[KAD_SET_VALUE_MAX];
     struct bytes_out out = bytes_out(buf, sizeof buf);
@@ -85,7 +86,8 @@ static void tombstones_do_not_count(void **state)
     net_free(net);
 }
 
-/* One of four nodes lies: it says that it holds a million entries and that its shard is split, whatever it is asked. */
+/* One of four nodes lies: it says that it holds a million entries and that its shard is split, whatever it
+ * is asked. */
 static bool lie(struct net *net, struct net_datagram *d)
 {
     struct krpc_msg m;
@@ -184,8 +186,8 @@ static void entries_go_down_more_than_one_level(void **state)
     net_free(net);
 }
 
-/* Everybody who saw the set split goes, one after another; those who came meanwhile know it as it was, though the
- * shards in between hold nothing that could be handed on but the one entry that stays. */
+/* Everybody who saw the set split goes, one after another; those who came meanwhile know it as it was,
+ * though the shards in between hold nothing that could be handed on but the one entry that stays. */
 static void a_split_outlives_its_holders(void **state)
 {
     (void)state;
@@ -242,7 +244,8 @@ static void merging_hides_nobody(void **state)
     net_free(net);
 }
 
-/* A shard of tombstones looks empty by what its holders count; merged, it would be too full and split again. */
+/* A shard of tombstones looks empty by what its holders count; merged, it would be too full and split
+ * again. */
 static void tombstones_are_not_merged(void **state)
 {
     (void)state;
@@ -275,7 +278,8 @@ static void a_writer_remembers_the_depth(void **state)
     assert_int_equal(again->status, 0);
     assert_true(again->datagrams_at_end - again->datagrams_at_start < first * 5 / 6);
     expect_count(net, 3, true, 1102);
-    /* The set has shrunk to one shard: what is remembered leads nowhere, and the entry is put where readers look. */
+    /* The set has shrunk to one shard: what is remembered leads nowhere, and the entry is put where readers
+     * look. */
     net_run(net, 9 * 3600 * 1000);
     assert_int_equal(census(net, 0).marks, 0);
     again = put(net, 15, 2002, true, 1, LONG_S, false);
