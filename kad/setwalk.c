@@ -391,9 +391,25 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
 
 /* ---- by kind ------------------------------------------------------------------------------------------- */
 
+/* Where only few call a shard split, it is not for those who named nodes that do not exist to say: a reader would go
+ * through sixteen more. */
+static void pass_over_liars(struct request *r)
+{
+    struct setwalk *w = r->set;
+
+    if (!setwalk_is_doubtful(w))
+        return;
+    for (unsigned i = 0; i < w->n_holders; i++) {
+        struct setwalk_holder *h = &w->holders[i];
+        if (lookup_lies(r->legs[h->at.leg], h->at.node) > 0)
+            h->split = false;
+    }
+}
+
 void setwalk_looked_up(struct kad *k, struct request *r)
 {
     mark_close(r);
+    pass_over_liars(r);
     if (r->kind == REQUEST_SET_PUT)
         setput_looked_up(k, r);
     else if (r->kind != REQUEST_SET_PART)
