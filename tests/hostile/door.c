@@ -35,7 +35,7 @@ static struct span hello_of(const struct victim *v, uint8_t *buf, size_t cap)
 static void with_mechanism(struct victim *v, const char *name, const char *what)
 {
     struct curve c;
-    uint8_t ready[] = "\4\51\5READY\13Socket-Type\0\0\0\4PUSH\10Identity\0\0\0\0", message[] = "\0\17d4:kind5:helloe";
+    uint8_t ready[] = "\4\47\5READY\13Socket-Type\0\0\0\4PUSH\10Identity\0\0\0\0", message[] = "\0\17d4:kind5:helloe";
     curve_open(&c, &v->addr, v->key, NULL);
     curve_greet(&c, name);
     if (c.state == CURVE_GREETED && curve_write(&c, ready, sizeof ready - 1))
