@@ -145,6 +145,7 @@ static void row_profile(const struct timeline_row *from, json_t *row)
     put(row, "bio", api_text_json(from->text));
     put(row, "posts", json_u64(from->posts));
     put(row, "followers", json_integer(from->followers));
+    if (from->is_about) put(row, "followers_about", json_true());
     put(row, "following", json_integer(from->following_count));
     put(row, "complete_to", json_u64(from->complete_to));
     put(row, "as_of", json_time_or_null(from->time_ms));

@@ -236,6 +236,15 @@ static void view_follow(struct view *v, const json_t *row)
     fputc('\n', v->out);
 }
 
+/* An estimate is good to two figures, and says no more. */
+static void put_count(struct view *v, int64_t n, bool is_about)
+{
+    int64_t unit = 1;
+
+    while (is_about && n / unit >= 100) unit *= 10;
+    fprintf(v->out, "%s%" PRId64, is_about ? "about " : "", (n + unit / 2) / unit * unit);
+}
+
 static void view_profile(struct view *v, const json_t *row)
 {
     if (!json_object_get(row, "posts")) { /* one of several people of that name */
@@ -250,8 +259,9 @@ static void view_profile(struct view *v, const json_t *row)
     fprintf(v->out, "  posts       %" PRId64 ", complete to #%" PRId64 ", as of %s\n", view_int(row, "posts"),
             view_int(row, "complete_to"), view_clock(view_now(v), (uint64_t)view_int(row, "as_of"), clock));
     if (gaps) fprintf(v->out, "  missing     %" PRId64 " %s\n", gaps, plural(gaps, "post", "posts"));
-    fprintf(v->out, "  followers   %" PRId64 "\n  following   %" PRId64 "\n", view_int(row, "followers"),
-            view_int(row, "following"));
+    fputs("  followers   ", v->out);
+    put_count(v, view_int(row, "followers"), view_bool(row, "followers_about"));
+    fprintf(v->out, "\n  following   %" PRId64 "\n", view_int(row, "following"));
 }
 
 static void view_suggest(struct view *v, const json_t *row)

@@ -57,8 +57,12 @@ static void op_step(struct timeline *t, struct op *op, enum op_input input, cons
         }
         break;
     case OP_RECORDS:
-        if (input == INPUT_TIMEOUT || op->n_pending == 0)
+        if (input == INPUT_TIMEOUT && op->is_counting && !op->is_late) {
+            op->is_late = true;
+            op->deadline_ms = t->now.mono_ms + OP_COUNT_MS;
+        } else if (input == INPUT_TIMEOUT || op->n_pending == 0 || (op->is_late && !op->is_counting)) {
             op_act(t, op);
+        }
         break;
     case OP_PUT:
         if (input != INPUT_PUBLISHED && input != INPUT_TIMEOUT)
@@ -76,6 +80,12 @@ static void take_record(struct timeline *t, struct op *op, enum op_lookup what, 
 {
     if (e->status == 0)
         op->is_online = true;
+    if (e->kind == KAD_EVENT_SET_COUNT) {
+        op->is_counting = false;
+        op->n_followers = e->count < UINT32_MAX ? (uint32_t)e->count : UINT32_MAX;
+        op->is_about = e->spread > 0;
+        return;
+    }
     if (what == LOOKUP_FOLLOWERS) {
         for (size_t i = 0; i < e->n_entries; i++) {
             struct record_follow r;

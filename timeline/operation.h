@@ -19,6 +19,7 @@
 #define OPS_MAX 64                /* commands in the middle of something */
 #define OP_CLAIMS_MS 4000         /* to learn whose a name is */
 #define OP_RECORDS_MS 3000        /* to fetch what a profile or a list shows */
+#define OP_COUNT_MS 12000         /* longer, while followers are still being counted: there may be a million */
 #define OP_PUT_MS 2500            /* to see our record stored */
 #define OP_USERS_MAX 100000       /* rows of one answer */
 
@@ -40,6 +41,9 @@ struct op {
     uint32_t n_pending;       /* kad requests running */
     bool is_online;           /* some holder answered */
     uint32_t n_followers, n_following;
+    bool is_counting;         /* the followers of another, for the profile */
+    bool is_late;             /* all but that is in, or will not be waited for */
+    bool is_about;            /* n_followers is an estimate */
     uint16_t page;            /* following/N being read */
     uint64_t posts;           /* from the head record */
     uint64_t head_at_ms;

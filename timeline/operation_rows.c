@@ -96,6 +96,7 @@ void op_show_profile(struct timeline *t, struct op *op)
     row.text = span(known.bio, strlen(known.bio));
     row.posts = op->posts > known.posts ? op->posts : known.posts;
     row.followers = op->n_followers ? op->n_followers : op->is_online ? 0 : known.followers;
+    row.is_about = op->is_about;
     row.following_count = op->n_following ? op->n_following : op->is_online ? 0 : known.following;
     row.time_ms = op->head_at_ms;
     if (f) {

@@ -21,6 +21,15 @@ static void op_get_set(struct timeline *t, struct op *op)
         kad_set_get(t->kad, t->now, root, false, OP_USERS_MAX, op_tag(op, LOOKUP_FOLLOWERS)) == 0;
 }
 
+/* A profile shows how many there are, not who: nobody reads a million entries for that. */
+static void op_count_set(struct timeline *t, struct op *op)
+{
+    uint8_t root[KAD_ID_SIZE];
+    record_followers_root(op->pk, root);
+    op->is_counting = kad_set_count(t->kad, t->now, root, false, op_tag(op, LOOKUP_FOLLOWERS)) == 0;
+    op->n_pending += op->is_counting;
+}
+
 /* RECORDS: everything the verb shows, asked for at once. */
 void op_fetch(struct timeline *t, struct op *op)
 {
@@ -45,12 +54,13 @@ void op_fetch(struct timeline *t, struct op *op)
             op_get(t, op, "following/0", LOOKUP_PAGE);
         break;
     case TL_PROFILE:
-        op_get_set(t, op);
         if (!is_self) {
+            op_count_set(t, op);
             op_get(t, op, "public", LOOKUP_PROFILE);
             op_get(t, op, "head/0", LOOKUP_HEAD);
             op_get(t, op, "following/0", LOOKUP_PAGE);
         } else {
+            op_get_set(t, op);
             op->deadline_ms = t->now.mono_ms + 1000;
         }
         break;

@@ -101,6 +101,7 @@ struct timeline_row {
     char via_name[NAME_SIZE];       /* POST: of whom it came through; "" while not known */
     bool following, pending;        /* FOLLOW */
     uint32_t followers, following_count, received, waiting; /* POSTED OUTBOX PROFILE */
+    bool is_about;                  /* PROFILE: followers is an estimate */
     uint64_t posts, complete_to, gaps; /* PROFILE, GAP */
     uint64_t forks;                 /* PROFILE: how often two signed posts under one number were seen */
     uint32_t next_try_s;            /* OUTBOX */

@@ -370,6 +370,13 @@ static void test_numbers(void **state)
                    "following", 9, "complete_to", 120, "as_of", (json_int_t)0, "gaps", 7));
     assert_non_null(strstr(p.out, "127, complete to #120, as of never"));
     assert_non_null(strstr(p.out, "7 posts"));
+    assert_non_null(strstr(p.out, "followers   6\n"));
+    page_close(&p);
+    page_open(&p, VIEW_PEOPLE);
+    show(&p, VIEW_PROFILE,
+         json_pack("{s:s,s:s,s:i,s:i,s:b,s:i,s:i,s:I,s:i}", "user", "bob", "id", ID, "posts", 1, "followers", 41137,
+                   "followers_about", 1, "following", 9, "complete_to", 1, "as_of", (json_int_t)0, "gaps", 0));
+    assert_non_null(strstr(p.out, "followers   about 41000\n"));
     page_close(&p);
 }
 
