@@ -3,6 +3,7 @@
  * was put.
  *
  *   sets --entries N --nodes N --seed S [--rate PER_S] [--k K]    the table of docs/sets.md
+ *        [--fill N]                           so many of the entries laid directly where they would lie
  *   sets --seeds                                what every commit must pass; ends with "N passed, N failed"
  *
  * Each signature is verified once in the process and then remembered (tests/sets_entry.h); all else is as
@@ -17,6 +18,7 @@
 
 #include "tests/scale_world.h"
 #include "tests/sets_census.h"
+#include "tests/sets_fill.h"
 
 #define ESTIMATES 20
 #define COLD 40          /* nodes that have never put into the set */
@@ -26,7 +28,7 @@
 
 struct options {
     struct scale_config net;
-    uint32_t entries;
+    uint32_t entries, fill; /* of them laid directly */
     double rate;
 };
 
@@ -42,13 +44,13 @@ static void expect(bool good, const char *what, double seen)
 
 /* ---- what is printed ----------------------------------------------------------------------------------- */
 
-static void show_puts(const char *name, const struct sets_puts *p, double quiet_per_s)
+static void show_puts(const char *name, const struct sets_puts *p)
 {
     double n = p->asked ? p->asked : 1;
 
-    printf("%-28s %9u stored %u, refused %u; at %.2f holders; %.1f datagrams each, p50 %u ms, p99 %u ms,"
-           " most %u ms; CPU %.2f ms each\n", name, p->asked, p->stored, p->failed, (double)p->holders / n,
-           (p->datagrams - quiet_per_s * p->virtual_s) / n, p->p50_ms, p->p99_ms, p->most_ms,
+    printf("%-28s %9u stored %u, refused %u; at %.2f holders; %u datagrams each, %.1f with all that went on; p50 %u"
+           " ms, p99 %u ms, most %u ms; CPU %.2f ms each\n", name, p->asked, p->stored, p->failed,
+           (double)p->holders / n, p->each, p->datagrams / n, p->p50_ms, p->p99_ms, p->most_ms,
            p->cpu_s * 1000 / n);
     fflush(stdout);
 }
@@ -85,6 +87,7 @@ struct run {
     struct sets *s;
     const struct options *o;
     uint32_t stay, writers;    /* keys [0, stay) never leave; nodes [0, writers) write */
+    uint32_t put_from;         /* keys from here on are put; those before it are laid directly, if any are */
     int64_t leave_s, stay_s;   /* when the entries of the others expire, and theirs */
     double quiet_per_s;
 };
@@ -104,17 +107,29 @@ static void put_part(struct run *run, uint32_t first, uint32_t n, const char *na
 
     b.version = (struct sets_version){.seq = 1, .exp_s = first < run->stay ? run->stay_s : run->leave_s};
     sets_put(run->s, &b, &puts);
-    show_puts(name, &puts, 0);
+    show_puts(name, &puts);
     expect(puts.stored == n, "entries stored", puts.stored);
+}
+
+static void fill(struct run *run)
+{
+    struct sets_version stay = {.seq = 1, .exp_s = run->stay_s}, leave = {.seq = 1, .exp_s = run->leave_s};
+
+    sets_fill(run->s, 0, run->stay, run->o->entries, &stay);
+    sets_fill(run->s, run->stay, run->put_from - run->stay, run->o->entries, &leave);
+    printf("%-28s %9u\n", "laid directly", run->put_from);
 }
 
 /* Grows to its full size; in every third part of the way somebody reads while others write. */
 static void grow(struct run *run)
 {
-    uint32_t n = run->o->entries - run->stay, first = run->stay;
+    uint32_t first = run->put_from, n = run->o->entries - first;
     struct sets_reading r;
 
-    put_part(run, 0, run->stay, "put, the first ones");
+    if (run->put_from > run->stay)
+        fill(run);
+    else
+        put_part(run, 0, run->stay, "put, the first ones");
     for (unsigned part = 0; part < PARTS; part++) {
         uint32_t size = part + 1 < PARTS ? n / PARTS : run->o->entries - first;
         bool read = part % 3 == 1;
@@ -170,11 +185,11 @@ static void put_again(struct run *run)
 
     b.version = (struct sets_version){.seq = 2, .exp_s = run->stay_s};
     sets_put(run->s, &b, &puts);
-    show_puts("put again, first time there", &puts, run->quiet_per_s);
+    show_puts("put again, first time there", &puts);
     expect(puts.stored == COLD, "entries stored", puts.stored);
     b.version.seq = 3;
     sets_put(run->s, &b, &puts);
-    show_puts("put again, knowing the depth", &puts, run->quiet_per_s);
+    show_puts("put again, knowing the depth", &puts);
     expect(puts.stored == COLD, "entries stored", puts.stored);
 }
 
@@ -221,10 +236,11 @@ static void estimate(struct run *run, uint32_t live, double most)
     expect(beyond <= 1, "estimates off by more than three times what they say", beyond);
 }
 
-/* All but few leave: a tombstone each, which lives a minute longer than what it takes away. */
+/* All that were put leave, but the first few: a tombstone each, which lives a minute longer than what it takes away.
+ * Those that were laid directly go without a word, when they expire. */
 static void leave(struct run *run)
 {
-    struct sets_batch b = {.first = run->stay, .n = run->o->entries - run->stay, .per_s = run->o->rate};
+    struct sets_batch b = {.first = run->put_from, .n = run->o->entries - run->put_from, .per_s = run->o->rate};
     struct sets_puts puts;
     struct sets_reading r;
 
@@ -232,7 +248,7 @@ static void leave(struct run *run)
     sets_read_begin(run->s, sets_random_slot(run->s), &r);
     sets_put(run->s, &b, &puts);
     sets_read_end(run->s, &r);
-    show_puts("tombstones", &puts, 0);
+    show_puts("tombstones", &puts);
     show_reading("read meanwhile", &r, 0);
     expect(puts.stored == b.n, "tombstones stored", puts.stored);
     expect_reading(&r);
@@ -274,7 +290,8 @@ static void run_all(const struct options *o)
     run.s = sets_new(&net, o->entries);
     printf("%u nodes joined, k = %u, %u entries to come, seed %llu; every signature is verified once in this"
            " process and remembered\n", run.s->net->up, net.k ? net.k : KAD_K, o->entries, (unsigned long long)net.seed);
-    double grow_s = o->entries / o->rate;
+    run.put_from = o->fill > run.stay && o->fill < o->entries ? o->fill : run.stay;
+    double grow_s = (o->entries - run.put_from) / o->rate;
     run.leave_s = sets_now_s(run.s) + (int64_t)(2 * grow_s) + LEAVE_S;
     run.stay_s = sets_now_s(run.s) + 30 * 86400;
     grow(&run);
@@ -284,8 +301,9 @@ static void run_all(const struct options *o)
     count_all(&run, o->entries);
     estimate(&run, o->entries, 0.05);
     leave(&run);
-    read_all(&run, "read, nearly all left", run.stay);
-    count_all(&run, run.stay);
+    uint32_t live = run.put_from;
+    read_all(&run, "read, with tombstones", live);
+    count_all(&run, live);
     merge(&run);
     for (uint32_t i = 0; i < net.slots; i++)
         kad_check(run.s->net->nodes[i].kad);
@@ -303,8 +321,8 @@ static void run_all(const struct options *o)
 static const struct option long_options[] = {
     {"entries", required_argument, NULL, 'e'}, {"nodes", required_argument, NULL, 'n'},
     {"seed", required_argument, NULL, 's'},    {"rate", required_argument, NULL, 'r'},
-    {"k", required_argument, NULL, 'k'},       {"seeds", no_argument, NULL, 'S'},
-    {NULL, 0, NULL, 0},
+    {"k", required_argument, NULL, 'k'},       {"fill", required_argument, NULL, 'f'},
+    {"seeds", no_argument, NULL, 'S'},         {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
@@ -320,6 +338,7 @@ int main(int argc, char **argv)
         case 's': o.net.seed = strtoull(optarg, NULL, 10); break;
         case 'r': o.rate = atof(optarg); break;
         case 'k': o.net.k = (uint8_t)strtoul(optarg, NULL, 10); break;
+        case 'f': o.fill = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'S': seeds = true; break;
         default: return 64;
         }

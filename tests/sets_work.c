@@ -14,14 +14,14 @@
 
 struct sets_op {
     bool running;
-    uint32_t key;
-    uint64_t started_ms;
+    uint32_t key, slot;
+    uint64_t started_ms, asked;
 };
 
 struct sets_run {
     const struct sets_batch *batch;
     struct sets_puts *puts;
-    uint32_t begun, ended, *latency_ms;
+    uint32_t begun, ended, *latency_ms, *datagrams;
     double due_ms;
 };
 
@@ -44,12 +44,24 @@ static uint32_t op_new(struct sets *s)
     return s->free[--s->n_free];
 }
 
+static uint64_t queries_of(const struct sets *s, uint32_t slot)
+{
+    struct kad_stats stats;
+    uint64_t sum = 0;
+
+    kad_stats(s->net->nodes[slot].kad, &stats);
+    for (unsigned i = 0; i < KAD_QUERY_KINDS; i++)
+        sum += stats.out_kind[i];
+    return sum;
+}
+
 static void put_ended(struct sets *s, uint32_t at, int status, uint32_t holders)
 {
     struct sets_op *op = &s->ops[at];
     struct sets_run *run = s->run;
     bool del = run->batch->version.del;
 
+    run->datagrams[run->ended] = 2 * (uint32_t)(queries_of(s, op->slot) - op->asked);
     run->latency_ms[run->ended++] = (uint32_t)(s->net->wheel.now_ms - op->started_ms);
     run->puts->stored += status == 0;
     run->puts->failed += status != 0;
@@ -69,7 +81,8 @@ static void put_begin(struct sets *s)
     struct sets_entry e;
 
     sets_entry_make(s->keys, key, &b->version, &e);
-    s->ops[at] = (struct sets_op){.running = true, .key = key, .started_ms = s->net->wheel.now_ms};
+    s->ops[at] = (struct sets_op){.running = true, .key = key, .slot = slot,
+                                  .started_ms = s->net->wheel.now_ms, .asked = queries_of(s, slot)};
     s->state[key] = b->version.del ? SETS_LEAVING : SETS_PUTTING;
     s->exp_s[key] = b->version.exp_s;
     run->puts->asked++;
@@ -92,7 +105,7 @@ static void on_work(struct scale_work *work, struct wheel_event *event)
         wheel_add(&s->net->wheel, event, (uint64_t)ceil(run->due_ms));
 }
 
-static int compare_ms(const void *a, const void *b)
+static int compare_u32(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
@@ -106,7 +119,8 @@ void sets_put(struct sets *s, const struct sets_batch *batch, struct sets_puts *
     uint64_t end_ms = from_ms + (uint64_t)(batch->n * 1000.0 / batch->per_s) + WAIT_MS;
     double cpu_s = scale_cpu_s();
     struct sets_run run = {.batch = batch, .puts = ret, .due_ms = (double)from_ms,
-                           .latency_ms = scale_alloc(batch->n, sizeof *run.latency_ms)};
+                           .latency_ms = scale_alloc(batch->n, sizeof *run.latency_ms),
+                           .datagrams = scale_alloc(batch->n, sizeof *run.datagrams)};
 
     *ret = (struct sets_puts){0};
     s->run = &run;
@@ -117,13 +131,16 @@ void sets_put(struct sets *s, const struct sets_batch *batch, struct sets_puts *
     ret->datagrams = (double)(net->counts.sent - sent);
     ret->virtual_s = (double)(net->wheel.now_ms - from_ms) / 1000;
     ret->cpu_s = scale_cpu_s() - cpu_s;
-    qsort(run.latency_ms, run.ended, sizeof *run.latency_ms, compare_ms);
+    qsort(run.latency_ms, run.ended, sizeof *run.latency_ms, compare_u32);
+    qsort(run.datagrams, run.ended, sizeof *run.datagrams, compare_u32);
     if (run.ended > 0) {
+        ret->each = run.datagrams[run.ended / 2];
         ret->p50_ms = run.latency_ms[run.ended / 2];
         ret->p99_ms = run.latency_ms[(uint64_t)run.ended * 99 / 100];
         ret->most_ms = run.latency_ms[run.ended - 1];
     }
     free(run.latency_ms);
+    free(run.datagrams);
     s->run = NULL;
 }
 

@@ -40,6 +40,7 @@ struct sets_puts {
     uint32_t asked, stored, failed;
     uint64_t holders;
     double datagrams;          /* sent by anybody meanwhile */
+    uint32_t each;             /* datagrams of one put, the median: twice what its writer asked while it ran */
     uint32_t p50_ms, p99_ms, most_ms;
     double virtual_s, cpu_s;
 };
