@@ -2,7 +2,7 @@
 import os
 
 from harness import equal
-from krpc import WORD, contacts, uncompact
+from krpc import WORD, compact, contacts, uncompact
 from suite import case
 
 METHODS = (("find_node", "target"), ("get_peers", "info_hash"), ("get", "target"))
@@ -101,8 +101,37 @@ def an_item_that_came_over_ipv4_is_read_over_ipv6(c):
 def the_nodes_own_lookups_ask_for_both_families(c):
     node, four, six = two_worlds(c)
     node.find(os.urandom(20))
+    node.get(os.urandom(20))
+    node.find_peers(os.urandom(20))
     for p in (four, six):
-        p.wait_asked("find_node", where=lambda q: sorted(q["a"].get("want", [])) == [b"n4", b"n6"])
+        for method in ("find_node", "get", "get_peers"):
+            p.wait_asked(method, where=lambda q: sorted(q["a"].get("want", [])) == [b"n4", b"n6"])
+
+
+@case("BEP 32, announce_peer")
+def the_node_announces_itself_over_both_families(c):
+    """A peer's address is that of the datagram, so each family has to be told on its own."""
+    node, four, six = two_worlds(c)
+    for p in (four, six):
+        answer = p.answer
+        p.answer = lambda q, answer=answer: {} if q["q"] == b"announce_peer" else answer(q)
+    info_hash = os.urandom(20)
+    equal(node.announce(info_hash, 7000), 2)
+    for p in (four, six):
+        equal(p.wait_asked("announce_peer")["a"]["info_hash"], info_hash)
+
+
+@case("BEP 32, get_peers values")
+def the_node_takes_peers_of_the_answers_family_only(c):
+    node, four, six = two_worlds(c)
+    both = [compact(("127.0.0.1", 7004)), compact(("::1", 7006))]
+    for p in (four, six):
+        answer = p.answer
+        p.answer = lambda q, answer=answer: {"values": both} if q["q"] == b"get_peers" else answer(q)
+    equal(node.find_peers(os.urandom(20)), {"127.0.0.1:7004", "[::1]:7006"})
+    four.answer = six.answer = lambda q: {}
+    four.answer = lambda q: {"values": both[1:]} if q["q"] == b"get_peers" else {}
+    equal(node.find_peers(os.urandom(20)), set(), "IPv6 peers by hearsay over IPv4")
 
 
 @case("BEP 32, want")

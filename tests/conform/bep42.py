@@ -31,6 +31,13 @@ def replies_say_where_they_see_who_asks(c):
         check("ip" not in m["r"], "`ip` stands beside `r`, not in it:", m)
 
 
+@case("BEP 42, DHT Security Extension: ip", both=True)
+def errors_say_where_they_see_who_asks_too(c):
+    p = c.peer()
+    equal(uncompact(p.refused(204, "nonsense")["ip"]), p.address)
+    equal(uncompact(p.refused(203, "find_node")["ip"]), p.address)
+
+
 @case("BEP 42, Enforcement: local networks are exempt", both=True)
 def on_loopback_any_id_may_enter(c):
     node = c.fresh()

@@ -66,6 +66,21 @@ def our_read_only_node_marks_every_query(c):
 
 
 @case("BEP 43, read-only nodes")
+def our_read_only_node_stores_and_announces(c):
+    """It writes as a client does, and says each time that it is read-only."""
+    p = c.peer(c.node, word=WORD)
+    p.answer = lambda q: {} if q["q"] in (b"put", b"announce_peer") else {"nodes": b"", "token": b"t"}
+    node = c.fresh(config="[KADEMLIA]\nREAD_ONLY = 1\n", join=[p.address])
+    wait_until("a contact", lambda: node.knows(p), 15, 0.02)
+    check(node.put("from one that is read-only")["holders"] >= 1)
+    check(node.announce(os.urandom(20), 7000) >= 1)
+    for method in ("put", "announce_peer"):
+        equal(p.wait_asked(method, where=lambda q: q["#from"][1] == node.port).get("ro"), 1)
+    held = node.status["dht"]
+    equal((held["items"], held["peers"]), (0, 0), "and holds nothing itself")
+
+
+@case("BEP 43, read-only nodes")
 def our_read_only_node_answers_nobody(c):
     p = c.peer(c.node, word=WORD)
     node = c.fresh(config="[KADEMLIA]\nREAD_ONLY = 1\n", join=[p.address])

@@ -174,6 +174,19 @@ def one_that_does_not_know_the_method_is_asked_with_find_node(c):
     check(not [q for q in p.asked if q["q"] == b"put"], "it was sent a put")
 
 
+@case("BEP 5, Errors: 201, 202")
+def one_that_answers_with_an_error_is_passed_over(c):
+    node = c.fresh()
+    v = encode("behind errors")
+    *bad, good = c.network(3, node, WORD)
+    for p, code in zip(bad, (201, 202)):
+        p.answer = lambda q, p=p, code=code: {} if q["q"] == b"ping" else p.error(q, code)
+    serving(good, sha1(v), {"v": Raw(v)})
+    row = node.get(sha1(v))
+    equal((row["value"], row["holders"]), ("behind errors", 1))
+    equal(node.put("taken by one")["holders"], 1)
+
+
 # ---- peers
 
 
