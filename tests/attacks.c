@@ -22,7 +22,7 @@ struct attack {
     uint8_t without;
     bool at_most;        /* the target is a ceiling */
     double target;
-    double loosely;      /* with sanitizers on and other tests beside it: another target; 0: the same */
+    double loosely;      /* in `make test`, where it is measured otherwise: another target; 0: the same */
 };
 
 #define ROUTING (KAD_WITHOUT_SUBNETS | KAD_WITHOUT_ADDRESS_IDS | KAD_WITHOUT_DENSITY | KAD_WITHOUT_PATHS)

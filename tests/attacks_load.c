@@ -70,9 +70,13 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
 /* ---- junk at line rate ---------------------------------------------------------------------------------- */
 
 /* One node's queue: datagrams arrive at their times, and each takes as long as it takes, in processor time that this
- * thread used for it and what the kernel needs to hand it over; the socket's buffer holds so many and loses the rest. */
+ * thread used for it and what the kernel needs to hand it over; the socket's buffer holds so many and loses the rest.
+ *
+ * In `make test` sanitizers and other tests beside it make nonsense of processor time. There a datagram costs a fixed time
+ * and each signature that it made the node check another: what junk is dear by is counted, and a run is the same everywhere. */
 #define LINE_MBIT_S 100
-#define LINE_QUICK_MBIT_S 80    /* with sanitizers on */
+#define DATAGRAM_S 4e-6         /* counted: of any datagram ... */
+#define VERIFY_S 60e-6          /* ... and of a signature checked for nothing */
 #define FRAME_BYTES 66          /* Ethernet with preamble and gap, IPv4, UDP */
 #define KERNEL_S 1e-6           /* of a datagram that comes in through recvmmsg */
 #define BUFFER_DATAGRAMS 256    /* in the 208 KiB that a socket has by default */
@@ -89,6 +93,8 @@ struct queue {
     double ends_s[BUFFER_DATAGRAMS]; /* when the last ones were through, round and round */
     uint64_t n, lost;
     double busy_s;
+    bool counted;
+    uint64_t refused;                /* signatures, when last looked at */
 };
 
 static double cpu_s(void)
@@ -97,6 +103,16 @@ static double cpu_s(void)
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static double counted_s(struct queue *q, const struct kad *k)
+{
+    struct kad_stats stats;
+
+    kad_stats(k, &stats);
+    uint64_t checked = stats.refused_signature - q->refused;
+    q->refused = stats.refused_signature;
+    return DATAGRAM_S + (double)checked * VERIFY_S;
 }
 
 /* A datagram arrives now. Returns how long until it was dealt with, or LOST_S. */
@@ -125,7 +141,7 @@ static double arrive(struct queue *q, const struct addr *from, const uint8_t *bu
         ;
     while (kad_next_dirty(k, &d))
         ;
-    double took_s = cpu_s() - from_s + KERNEL_S;
+    double took_s = (q->counted ? counted_s(q, k) : cpu_s() - from_s) + KERNEL_S;
     q->free_s = (q->free_s > q->now_s ? q->free_s : q->now_s) + took_s;
     q->busy_s += took_s;
     q->ends_s[q->n++ % BUFFER_DATAGRAMS] = q->free_s;
@@ -185,9 +201,9 @@ static void take_token(struct queue *q, uint8_t *ret_token)
 
 static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, double *ret_busy, double *ret_per_s)
 {
-    double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), seconds = t->quick ? 0.5 : 4;
+    double line_bit_s = 1e6 * LINE_MBIT_S, seconds = t->quick ? 2 : 4;
     struct arena *a = arena_new(&(struct arena_config){.honest = t->quick ? 30 : 60, .seed = t->seed, .without = t->without});
-    struct queue q = {.a = a};
+    struct queue q = {.a = a, .counted = t->quick};
     double *took = scale_alloc(HONEST_MAX, sizeof *took);
     uint8_t buf[KAD_DATAGRAM_MAX], token[KAD_TOKEN_SIZE] = {0};
     uint32_t n = 0;
@@ -229,17 +245,18 @@ static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, dou
 void attack_junk(const struct trial *t, struct verdict *ret)
 {
     double lost, busy, per_s, calm[ROUNDS], storm[ROUNDS];
+    unsigned rounds = t->quick ? 1 : ROUNDS;
 
     /* Processor time is steadier than the clock, but caches are shared with whatever else runs, which only ever adds:
      * the best round of each. */
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         calm[i] = p99_s(t, false, &lost, &busy, &per_s);
         storm[i] = p99_s(t, true, &lost, &busy, &per_s);
     }
-    qsort(calm, ROUNDS, sizeof *calm, compare);
-    qsort(storm, ROUNDS, sizeof *storm, compare);
+    qsort(calm, rounds, sizeof *calm, compare);
+    qsort(storm, rounds, sizeof *storm, compare);
     double calm_s = calm[0], storm_s = storm[0];
     ret->value = storm_s / calm_s;
     snprintf(ret->note, sizeof ret->note, "%u Mbit/s, %.0f datagrams a second; p99 %.0f us, without %.0f us; %.1f %% lost, %.0f %% busy",
-             t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S, per_s, storm_s * 1e6, calm_s * 1e6, lost, busy);
+             LINE_MBIT_S, per_s, storm_s * 1e6, calm_s * 1e6, lost, busy);
 }
