@@ -239,10 +239,8 @@ void api_peers(struct api *api, struct now now, struct api_request *r)
     char words[256];
     kad_stats(api->kad, &k);
     snprintf(words, sizeof words,
-             "%" PRIu32 " live, %" PRIu32 " cached, in %" PRIu32 " %s; holds %" PRIu32 " items, %" PRIu32
-             " entries, %" PRIu32 " peers for others; %" PRIu64 " lookups (more: camellia status)",
-             k.contacts, k.cached, k.buckets, k.buckets == 1 ? "bucket" : "buckets", k.items, k.entries, k.peers,
-             k.lookups_done);
+             "%" PRIu32 " live, %" PRIu32 " cached, in %" PRIu32 " %s; what they ask of each other: camellia status -v",
+             k.contacts, k.cached, k.buckets, k.buckets == 1 ? "bucket" : "buckets");
     api_done(api, r, 0, words);
 }
 

@@ -4,6 +4,11 @@
 
 #include "cli/command.h"
 #include "core/err.h"
+#include "core/text.h"
+
+#define PROSE_MAX 1024    /* bytes of a command's further lines */
+#define PROSE_COLUMNS 80
+#define PROSE_COLUMNS_MIN 40
 
 static void list_all(FILE *out)
 {
@@ -17,10 +22,24 @@ static void list_all(FILE *out)
           "camellia help COMMAND says more.\n", out);
 }
 
-static void list_one(FILE *out, const struct command *c)
+/* The text of the table, wrapped as wide as the screen is. */
+static void put_prose(FILE *out, const char *text, size_t columns)
 {
-    fprintf(out, "camellia %s%s%s\n    %s\n", c->name, *c->args ? " " : "", c->args, c->help);
-    if (c->more) fprintf(out, "\n%s\n", c->more);
+    char flat[PROSE_MAX];
+    struct span line;
+    snprintf(flat, sizeof flat, "%s", text);
+    for (char *at = flat; *at; at++)
+        if (*at == '\n') *at = ' ';
+    struct text_wrap wrap = text_wrap(flat, strlen(flat), columns);
+    fputc('\n', out);
+    while (text_wrap_next(&wrap, &line)) fprintf(out, "    %.*s\n", (int)line.size, (const char *)line.data);
+}
+
+static void list_one(const struct view *v, const struct command *c)
+{
+    size_t columns = v->columns > PROSE_COLUMNS_MIN && v->columns < PROSE_COLUMNS ? v->columns : PROSE_COLUMNS;
+    fprintf(v->out, "camellia %s%s%s\n    %s\n", c->name, *c->args ? " " : "", c->args, c->help);
+    if (c->more) put_prose(v->out, c->more, columns - 4);
 }
 
 int run_help(struct cli *cli, const struct cli_args *args)
@@ -35,13 +54,13 @@ int run_help(struct cli *cli, const struct cli_args *args)
              args->arg_count > 1 ? args->arg[1] : "");
     const struct command *c = command_find(name);
     if (c) {
-        list_one(out, c);
+        list_one(&cli->view, c);
         return 0;
     }
     size_t size = strlen(name);
     int family = 0; /* `help dht` shows the four of them */
     for (c = commands; c->name; c++)
-        if (!strncmp(c->name, name, size) && c->name[size] == ' ') list_one(out, c), family++;
+        if (!strncmp(c->name, name, size) && c->name[size] == ' ') list_one(&cli->view, c), family++;
     if (family) return 0;
     return view_error(&cli->view, CAM_EUSAGE, "there is no such command: camellia help lists them");
 }

@@ -289,47 +289,90 @@ static void put_bytes(FILE *f, int64_t n)
     fprintf(f, unit ? "%.1f %s" : "%.0f %s", v, units[unit]);
 }
 
+#define LABEL 9 /* columns of the words at the left of a status */
+
+/* "label    text", the text wrapped behind the label on a screen. */
+static void put_labelled(const struct view *v, const char *label, const char *text)
+{
+    size_t columns = v->columns < COLUMNS_MIN + LABEL ? COLUMNS_MIN : v->columns - LABEL;
+    struct text_wrap wrap = text_wrap(text, strlen(text), v->columns ? columns : SIZE_MAX);
+    struct span line;
+    for (; text_wrap_next(&wrap, &line); label = "")
+        fprintf(v->out, "%-*s%.*s\n", LABEL, label, (int)line.size, (const char *)line.data);
+}
+
 /* "ping 3, get 5": the counters of an object that are not zero, all of them when verbose. */
 static void put_counters(struct view *v, const char *label, const json_t *counters, int64_t bytes)
 {
     const char *key, *comma = "";
+    char *text = NULL;
+    size_t size = 0;
     json_t *value;
-    bool any = false;
-    json_object_foreach((json_t *)(uintptr_t)counters, key, value) any = any || json_integer_value(value);
-    if (!any && !v->verbose) return;
-    fprintf(v->out, "%-9s", label);
+    bool any = bytes > 0 || v->verbose;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return;
     if (bytes >= 0) {
-        put_bytes(v->out, bytes);
+        put_bytes(f, bytes);
         comma = ": ";
     }
     json_object_foreach((json_t *)(uintptr_t)counters, key, value) {
         if (!json_integer_value(value) && !v->verbose) continue;
-        fprintf(v->out, "%s%s %" JSON_INTEGER_FORMAT, comma, key, json_integer_value(value));
+        any = true;
+        fprintf(f, "%s%s %" JSON_INTEGER_FORMAT, comma, key, json_integer_value(value));
         comma = ", ";
     }
-    fputc('\n', v->out);
+    if (fclose(f) == 0 && any) put_labelled(v, label, text);
+    free(text);
+}
+
+/* Every kind of message, both ways. */
+static void put_traffic(const struct view *v, const json_t *dht)
+{
+    const json_t *in = json_object_get(dht, "in"), *out = json_object_get(dht, "out");
+    const char *key;
+    json_t *value;
+    fprintf(v->out, "%-*s%-14s %12s %12s\n", LABEL, "traffic", "", "in", "out");
+    fprintf(v->out, "%-*s%-14s %12" PRId64 " %12" PRId64 "\n", LABEL, "", "bytes", view_int(dht, "in_bytes"),
+            view_int(dht, "out_bytes"));
+    json_object_foreach((json_t *)(uintptr_t)in, key, value)
+        fprintf(v->out, "%-*s%-14s %12" JSON_INTEGER_FORMAT " %12" PRId64 "\n", LABEL, "", key,
+                json_integer_value(value), view_int(out, key));
+}
+
+static void put_lookups(const struct view *v, const json_t *lookup)
+{
+    char text[200];
+    int used = snprintf(text, sizeof text, "%" PRId64 " done, %" PRId64 " running", view_int(lookup, "done"),
+                        view_int(lookup, "running"));
+    if (json_is_real(json_object_get(lookup, "success")))
+        snprintf(text + used, sizeof text - (size_t)used,
+                 ", %.1f %% found, half within %" PRId64 " ms, 99 %% within %" PRId64 " ms",
+                 100 * json_real_value(json_object_get(lookup, "success")), view_int(lookup, "p50_ms"),
+                 view_int(lookup, "p99_ms"));
+    put_labelled(v, "lookups", text);
 }
 
 /* The Kademlia network as this node sees it. */
 static void view_dht(struct view *v, const json_t *dht)
 {
-    const json_t *table = json_object_get(dht, "table"), *lookup = json_object_get(dht, "lookup");
+    const json_t *table = json_object_get(dht, "table");
     if (!table) return; /* an older node */
-    int64_t buckets = view_int(table, "buckets");
+    int64_t buckets = view_int(table, "buckets"), items = view_int(dht, "items"), entries = view_int(dht, "entries"),
+            peers = view_int(dht, "peers");
     fprintf(v->out, "table    %" PRId64 " live, %" PRId64 " cached, in %" PRId64 " %s\n", view_int(table, "live"),
             view_int(table, "cached"), buckets, plural(buckets, "bucket", "buckets"));
-    fprintf(v->out, "holds    %" PRId64 " items, %" PRId64 " entries, %" PRId64 " peers for others, ",
-            view_int(dht, "items"), view_int(dht, "entries"), view_int(dht, "peers"));
+    fprintf(v->out, "holds    %" PRId64 " %s, %" PRId64 " %s, %" PRId64 " %s for others, ", items,
+            plural(items, "item", "items"), entries, plural(entries, "entry", "entries"), peers,
+            plural(peers, "peer", "peers"));
     put_bytes(v->out, view_int(dht, "store_bytes"));
-    fprintf(v->out, "\nlookups  %" PRId64 " done, %" PRId64 " running", view_int(lookup, "done"),
-            view_int(lookup, "running"));
-    if (json_is_real(json_object_get(lookup, "success")))
-        fprintf(v->out, ", %.1f %% found, half within %" PRId64 " ms, 99 %% within %" PRId64 " ms",
-                100 * json_real_value(json_object_get(lookup, "success")), view_int(lookup, "p50_ms"),
-                view_int(lookup, "p99_ms"));
     fputc('\n', v->out);
-    put_counters(v, "in", json_object_get(dht, "in"), view_int(dht, "in_bytes"));
-    put_counters(v, "out", json_object_get(dht, "out"), view_int(dht, "out_bytes"));
+    put_lookups(v, json_object_get(dht, "lookup"));
+    if (v->verbose) {
+        put_traffic(v, dht);
+    } else {
+        put_counters(v, "in", json_object_get(dht, "in"), view_int(dht, "in_bytes"));
+        put_counters(v, "out", json_object_get(dht, "out"), view_int(dht, "out_bytes"));
+    }
     put_counters(v, "dropped", json_object_get(dht, "drops"), -1);
     put_counters(v, "denied", json_object_get(dht, "refusals"), -1);
     if (v->verbose) fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
@@ -377,11 +420,14 @@ static void view_status(struct view *v, const json_t *row)
     view_dht(v, json_object_get(row, "dht"));
 }
 
+/* A node on a line of 80 columns: id, address, round trip, and when it was last heard. */
 static void view_peer(struct view *v, const json_t *row)
 {
+    char age[VIEW_AGE_SIZE];
     fprintf(v->out, "%s  %-21s", view_str(row, "node_id"), view_str(row, "address"));
-    if (json_object_get(row, "rtt_ms")) fprintf(v->out, "  %" PRId64 " ms", view_int(row, "rtt_ms"));
-    if (json_object_get(row, "age_s")) fprintf(v->out, "  heard %" PRId64 " s ago", view_int(row, "age_s"));
+    if (json_object_get(row, "rtt_ms")) fprintf(v->out, " %4" PRId64 " ms", view_int(row, "rtt_ms"));
+    if (json_object_get(row, "age_s"))
+        fprintf(v->out, " %4s", view_age((uint64_t)view_int(row, "age_s") * 1000, 0, age));
     fputc('\n', v->out);
 }
 

@@ -160,14 +160,18 @@ static void test_status_shows_what_is_not_zero(void **state)
         page_open(&p, VIEW_PEOPLE);
         p.view.verbose = verbose;
         show(&p, VIEW_STATUS,
-             json_pack("{s:{s:i,s:i,s:i,s:{s:i,s:i,s:i},s:{s:i,s:i,s:f,s:i,s:i},s:{s:i,s:i},s:i,s:{s:i,s:i}}}", "dht",
+             json_pack("{s:{s:i,s:i,s:i,s:{s:i,s:i,s:i},s:{s:i,s:i,s:f,s:i,s:i},s:{s:i,s:i},s:{s:i,s:i},s:i,s:{s:i,s:i}}}", "dht",
                        "items", 3, "entries", 4, "store_bytes", 1500, "table", "live", 5, "cached", 2, "buckets", 1,
                        "lookup", "done", 8, "running", 1, "success", 0.875, "p50_ms", 10, "p99_ms", 40, "in", "ping",
-                       6, "get", 0, "in_bytes", 2000000, "drops", "malformed", 0, "budget", 9));
+                       6, "get", 0, "out", "ping", 4, "get", 7, "in_bytes", 2000000, "drops", "malformed", 0, "budget", 9));
         assert_non_null(strstr(p.out, "table    5 live, 2 cached, in 1 bucket\n"));
         assert_non_null(strstr(p.out, "holds    3 items, 4 entries, 0 peers for others, 1.5 kB\n"));
         assert_non_null(strstr(p.out, "lookups  8 done, 1 running, 87.5 % found, half within 10 ms, 99 % within 40"));
-        assert_non_null(strstr(p.out, verbose ? "in       2.0 MB: ping 6, get 0\n" : "in       2.0 MB: ping 6\n"));
+        assert_non_null(strstr(p.out, verbose ? "traffic                           in          out\n"
+                                                "         bytes               2000000            0\n"
+                                                "         ping                      6            4\n"
+                                                "         get                       0            7\n"
+                                              : "in       2.0 MB: ping 6\nout      0 B: ping 4, get 7\n"));
         assert_non_null(strstr(p.out, verbose ? "dropped  malformed 0, budget 9\n" : "dropped  budget 9\n"));
         assert_true(!strstr(p.out, "timeouts") == !verbose);
         page_close(&p);
@@ -181,6 +185,44 @@ static void test_gap_line(void **state)
     page_open(&p, VIEW_PEOPLE);
     show(&p, VIEW_POST, json_pack("{s:b,s:s,s:i}", "gap", 1, "author", "dan", "gaps", 2));
     assert_string_equal(p.out, "  -- dan: 2 posts missing, asking for them --\n");
+    page_close(&p);
+}
+
+/* On a screen of 80 columns no line of a status or of the peers is longer, however much there is to say. */
+static void test_fits_the_screen(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = { "ping", "find_node", "get_peers", "announce_peer", "get", "put", "sget",
+                                         "sput", "unknown", "replies", "errors" };
+    json_t *counters = json_object();
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        json_object_set_new(counters, kinds[i], json_integer(1234567));
+    for (int verbose = 0; verbose < 2; verbose++) {
+        struct page p;
+        page_open(&p, VIEW_PEOPLE);
+        p.view.verbose = verbose;
+        p.view.columns = 80;
+        show(&p, VIEW_STATUS,
+             json_pack("{s:{s:I,s:I,s:I,s:{s:i,s:i,s:i},s:{s:I,s:i,s:f,s:i,s:i},s:O,s:O,s:O,s:O}}", "dht", "items",
+                       (json_int_t)65536, "entries", (json_int_t)262144, "store_bytes", (json_int_t)1500000000, "table",
+                       "live", 555, "cached", 22, "buckets", 64, "lookup", "done", (json_int_t)123456789, "running", 64,
+                       "success", 0.999, "p50_ms", 1000, "p99_ms", 10000, "in", counters, "out", counters, "drops",
+                       counters, "refusals", counters));
+        for (const char *line = p.out, *end; *line; line = end + 1) {
+            end = strchr(line, '\n');
+            assert_true(end - line <= 80);
+            /* What goes on below stands behind the label. */
+            assert_true(line[0] != ' ' || strncmp(line, "         ", 9) == 0);
+        }
+        page_close(&p);
+    }
+    json_decref(counters);
+    struct page p;
+    page_open(&p, VIEW_PEOPLE);
+    show(&p, VIEW_PEER,
+         json_pack("{s:s,s:s,s:i,s:i}", "node_id", "0123456789abcdef0123456789abcdef01234567", "address",
+                   "255.255.255.255:65535", "rtt_ms", 1000, "age_s", 3599));
+    assert_string_equal(p.out, "0123456789abcdef0123456789abcdef01234567  255.255.255.255:65535 1000 ms  59m\n");
     page_close(&p);
 }
 
@@ -392,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_post_via_by_name),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_status_shows_what_is_not_zero),
+        cmocka_unit_test(test_fits_the_screen),
         cmocka_unit_test(test_gap_line),
         cmocka_unit_test(test_hostile_text),
         cmocka_unit_test(test_hostile_message),
