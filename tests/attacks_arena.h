@@ -37,7 +37,7 @@ struct hostile {
 struct arena_config {
     uint32_t honest;
     uint64_t seed;
-    uint8_t without;                    /* enum kad_without */
+    uint16_t without;                   /* enum kad_without */
     uint32_t items_max, entries_max;
 };
 

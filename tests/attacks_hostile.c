@@ -23,6 +23,11 @@ static uint32_t bound_bits(uint32_t input)
     return hash_crc32c(ip, sizeof ip) >> (32 - BOUND_BITS);
 }
 
+static uint32_t input_of(const uint8_t ip[4], uint32_t r)
+{
+    return r << 20 | (ip[0] & 3u) << 18 | (ip[1] & 0xfu) << 14 | (ip[2] & 0x3fu) << 8 | ip[3];
+}
+
 static uint32_t solve(uint32_t wanted)
 {
     static uint32_t row[BOUND_BITS], from[BOUND_BITS]; /* row b has b as its highest bit, made of inputs `from` */
@@ -71,6 +76,31 @@ void hostile_place(const uint8_t target[KAD_ID_SIZE], uint32_t i, struct addr *r
     memcpy(ret_id, target, KAD_ID_SIZE);
     put_be16(ret_id + 16, (uint16_t)(be16(ret_id + 16) ^ (i + 1)));
     ret_id[19] = (uint8_t)((ret_id[19] & ~7u) | (input >> 20));
+    assert(id_fits_addr(ret_id, ret_addr));
+}
+
+void hostile_choose(const uint8_t target[KAD_ID_SIZE], uint32_t i, struct addr *ret_addr, uint8_t ret_id[KAD_ID_SIZE])
+{
+    uint32_t subnet = (uint32_t)scale_mix((uint64_t)be32(target) << 32 | i);
+    unsigned best = 0;
+
+    for (unsigned n = 0; n < 256 * 8; n++) {
+        struct addr addr = {.family = 4, .port = 7000};
+        uint8_t id[KAD_ID_SIZE], ip[4];
+        put_be32(addr.ip, (76u << 24) + (subnet % (24u << 16) << 8) + n % 256); /* 76.0.0.0 to 99.255.255.0 */
+        memcpy(ip, addr.ip, sizeof ip);
+        memcpy(id, target, KAD_ID_SIZE);
+        id[19] = (uint8_t)((id[19] & ~7u) | n / 256);
+        uint32_t crc = bound_bits(input_of(ip, n / 256)) << (32 - BOUND_BITS);
+        put_be32(id, crc | (be32(target) & ((1u << (32 - BOUND_BITS)) - 1)));
+        unsigned common = id_common_bits(target, id) + 1;
+        if (common <= best)
+            continue;
+        best = common;
+        *ret_addr = addr;
+        memcpy(ret_id, id, KAD_ID_SIZE);
+    }
+    put_be16(ret_id + 16, (uint16_t)(be16(ret_id + 16) ^ i));
     assert(id_fits_addr(ret_id, ret_addr));
 }
 
@@ -170,8 +200,8 @@ static void heard(struct arena *a, uint32_t host, const struct addr *from, const
     if (q->method == KRPC_SGET) {
         r.digest = digest;
         r.has_held = true;
-        r.held = ring->claims_split ? 512 : 0;
-        r.split = ring->claims_split;
+        r.split = ring->claims_split && scale_below(&ring->rand, ring->claims_split) == 0;
+        r.held = r.split ? 512 : 0;
         r.entries = (struct ben){empty, 2};
     }
     struct bytes_out out = bytes_out(buf, sizeof buf);

@@ -26,7 +26,7 @@ struct hostile_ring {
     uint32_t hosts[HOSTILE_MAX];
     uint32_t n;
     const struct arena_record *old;     /* served for its target */
-    bool claims_split;                  /* of every shard they are asked for */
+    uint32_t claims_split;              /* of shards they are asked for, one in so many times; 0: never */
     bool lies_address;                  /* tells others a wrong address of theirs */
     uint32_t wake_ms;                   /* each asks some honest node something so often; 0: never */
     struct scale_rand rand;
@@ -47,6 +47,10 @@ void hostile_leave(struct arena *a, struct hostile_ring *ring);
 /* The i-th address, and an id that fits it, that agrees with target in the 21 bits that BEP 42 looks at and in all
  * others but a few at the end. No two of one target share a /24. */
 void hostile_place(const uint8_t target[KAD_ID_SIZE], uint32_t i, struct addr *ret_addr, uint8_t ret_id[KAD_ID_SIZE]);
+
+/* What an attacker makes of the i-th /24 that it could get hold of, wherever that is: the host number and the id in it
+ * that stand closest to the target. Each gives 2,048 of the 2^21 prefixes that BEP 42 binds. */
+void hostile_choose(const uint8_t target[KAD_ID_SIZE], uint32_t i, struct addr *ret_addr, uint8_t ret_id[KAD_ID_SIZE]);
 
 /* One query as an attacker's, encoded. Returns its size. */
 size_t hostile_query(const struct arena *a, uint32_t host, struct krpc_msg *q, uint8_t buf[KAD_DATAGRAM_MAX]);

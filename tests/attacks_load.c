@@ -19,6 +19,59 @@
 
 static const struct hostile silent;
 
+static size_t spoofed_query(struct arena *a, uint32_t victim, const uint8_t *target, const uint8_t *id, uint8_t *buf)
+{
+    static const enum krpc_method methods[] = {KRPC_GET, KRPC_FIND_NODE, KRPC_PING, KRPC_GET_PEERS, KRPC_SGET};
+    struct krpc_msg q = {.method = methods[scale_below(&a->rand, 5)], .id = id, .target = target, .has_depth = true,
+                         .prefix = span_str("")};
+
+    return hostile_query(a, victim, &q, buf);
+}
+
+#define CONTACTS 3
+#define CONTACT_PER_S 5000 /* queries: as many as a node reads from one address */
+
+/* The same in the names of nodes that we know and that answer us, of as many bytes as they would have to send. */
+static void spoof_contacts(const struct trial *t, struct verdict *ret)
+{
+    struct arena *a = arena_new(&(struct arena_config){.honest = 100, .seed = t->seed, .without = t->without});
+    struct hostile_ring ring;
+    struct arena_record record;
+    struct arena_op op;
+    uint32_t seconds = t->quick ? 20 : 60;
+
+    arena_record_make(a, &record, 1, 1);
+    arena_put(a, 0, &record.item, &op);
+    arena_run_until(a, &op, 1);
+    hostile_ring_init(&ring, HOSTILE_PALS);
+    for (uint32_t i = 0; i < CONTACTS; i++) {
+        struct addr addr;
+        uint8_t id[KAD_ID_SIZE];
+        hostile_place(kad_node_id(a->hosts[0].kad), i, &addr, id);
+        hostile_join(a, &ring, &addr, id);
+    }
+    for (unsigned round = 0; round < 3; round++) {
+        hostile_greet(a, &ring);
+        arena_run(a, 20000);
+    }
+    uint32_t victim = ring.hosts[0];
+    uint64_t in = a->hosts[victim].in_bytes, out = a->hosts[victim].out_bytes;
+    for (uint32_t i = 0; i < seconds * CONTACT_PER_S; i++) {
+        uint8_t buf[KAD_DATAGRAM_MAX];
+        size_t size = spoofed_query(a, victim, record.target, a->hosts[victim].id, buf);
+        arena_send(a, victim, &a->hosts[0].addr, buf, size);
+        if (i % (CONTACT_PER_S / 1000) == 0)
+            arena_run(a, 1);
+    }
+    in = a->hosts[victim].in_bytes - in;
+    out = a->hosts[victim].out_bytes - out;
+    ret->value = (double)in / seconds;
+    snprintf(ret->note, sizeof ret->note, "%u s, %u queries a second: %.1f MB in its name brought it %.1f MB, %.2f to 1",
+             seconds, CONTACT_PER_S, (double)out / 1e6, (double)in / 1e6, (double)in / (double)out);
+    arena_record_clear(&record);
+    arena_free(a);
+}
+
 /* Queries in the name of victims that know of nothing: half of them in the name of one, the rest of many. What
  * each gets is compared with what was sent in its name, minute by minute. */
 void attack_spoof(const struct trial *t, struct verdict *ret)
@@ -30,6 +83,11 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
     uint64_t in[SPOOF_VICTIMS] = {0}, out[SPOOF_VICTIMS] = {0}, sum_in = 0, sum_out = 0;
     double worst = 0;
 
+    if (t->variant == SPOOF_CONTACTS) {
+        arena_free(a);
+        spoof_contacts(t, ret);
+        return;
+    }
     arena_record_make(a, &record, 1, 1);
     arena_put(a, 0, &record.item, &op);
     arena_run_until(a, &op, 1);
@@ -39,14 +97,11 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
     }
     for (uint32_t s = 0; s < (t->quick ? 2 : SPOOF_MINUTES) * 60; s++) {
         for (uint32_t i = 0; i < SPOOF_PER_S; i++) {
-            static const enum krpc_method methods[] = {KRPC_GET, KRPC_FIND_NODE, KRPC_PING, KRPC_GET_PEERS, KRPC_SGET};
             uint8_t buf[KAD_DATAGRAM_MAX], id[KAD_ID_SIZE];
             uint32_t victim = victims[i % 2 ? scale_below(&a->rand, SPOOF_VICTIMS) : 0];
-            struct krpc_msg q = {.method = methods[scale_below(&a->rand, 5)], .id = id, .target = record.target, .has_depth = true,
-                                 .prefix = span_str("")};
             struct rng rng = {scale_rand_fill, &a->rand};
             id_for_addr(&rng, &a->hosts[victim].addr, id); /* a new one each time: worth a greeting, it seems */
-            arena_send(a, victim, &a->hosts[0].addr, buf, hostile_query(a, victim, &q, buf));
+            arena_send(a, victim, &a->hosts[0].addr, buf, spoofed_query(a, victim, record.target, id, buf));
             arena_run(a, 1000 / SPOOF_PER_S);
         }
         for (uint32_t i = 0; i < SPOOF_VICTIMS && s % 60 == 59; i++) {

@@ -260,18 +260,11 @@ void attack_flood(const struct trial *t, struct verdict *ret)
 
 #define SET_FLOODERS 16
 
-struct made_entry { /* of a set: who, and what is said */
-    struct identity *who;
-    uint8_t v[64];
-    struct kad_entry entry;
-};
-
-static void entry_make(const struct arena *a, struct made_entry *m, const uint8_t *root, uint64_t key, int digit)
+void attack_entry_make(const struct arena *a, struct made_entry *m, const uint8_t *root, uint64_t key, int digit)
 {
     uint8_t seed[KEY_SIZE] = {7}, slot[KAD_SLOT_SIZE];
     struct bytes_out out = bytes_out(m->v, sizeof m->v);
 
-    /* With a digit: keys are tried until one's slot begins with it, so that all crowd in one branch. */
     for (uint64_t i = 0;; i++) {
         put_be64(seed + 8, scale_mix(key ^ scale_mix(a->config.seed)));
         put_be64(seed + 16, i);
@@ -305,7 +298,7 @@ void attack_set(const struct trial *t, struct verdict *ret)
 
     hash_sha1(root, "crowd", 5);
     hostile_ring_init(&ring, HOSTILE_PALS);
-    ring.claims_split = true;
+    ring.claims_split = 1;
     for (uint32_t i = 0; i < 4 && t->variant == 1; i++) {
         struct addr addr;
         uint8_t id[KAD_ID_SIZE];
@@ -315,17 +308,17 @@ void attack_set(const struct trial *t, struct verdict *ret)
     hostile_greet(a, &ring);
     arena_run(a, 20000);
     for (uint32_t i = 0; i < n_flood; i++) { /* through a few nodes of theirs, which are like any other */
-        entry_make(a, &flood[i], root, 1000 + i, i % 4 ? 5 : -1);
+        attack_entry_make(a, &flood[i], root, 1000 + i, i % 4 ? 5 : -1);
         arena_set_put(a, i % SET_FLOODERS, root, &flood[i].entry, &ops[i]);
         arena_run(a, SOON_MS);
         if (i >= n_flood / 2 && (i - n_flood / 2) % (n_flood / 2 / n_honest) == 0 && good < n_honest) {
-            entry_make(a, &honest[good], root, good, -1);
+            attack_entry_make(a, &honest[good], root, good, -1);
             arena_set_put(a, arena_some(a), root, &honest[good].entry, &ops[n_flood + good]);
             good++;
         }
     }
     for (; good < n_honest; good++) {
-        entry_make(a, &honest[good], root, good, -1);
+        attack_entry_make(a, &honest[good], root, good, -1);
         arena_set_put(a, arena_some(a), root, &honest[good].entry, &ops[n_flood + good]);
         arena_run(a, SOON_MS);
     }

@@ -15,6 +15,26 @@ double attack_percent(uint32_t good, uint32_t all)
     return all ? 100.0 * good / all : 0;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* How long the operations took: of n, the one at `percent`. */
+static double took_s(const struct arena_op *ops, uint32_t n, unsigned percent)
+{
+    uint64_t *ms = scale_alloc(n, sizeof *ms);
+
+    for (uint32_t i = 0; i < n; i++)
+        ms[i] = ops[i].ended_ms - ops[i].started_ms;
+    qsort(ms, n, sizeof *ms, by_size);
+    double s = (double)ms[(uint64_t)n * percent / 100] / 1000;
+    free(ms);
+    return s;
+}
+
 static struct arena *arena_for(const struct trial *t, uint32_t honest)
 {
     return arena_new(&(struct arena_config){.honest = honest, .seed = t->seed, .without = t->without});
@@ -133,14 +153,35 @@ void attack_eclipse(const struct trial *t, struct verdict *ret)
 #define SYBILS 32
 #define SYBIL_GETS 10
 
-static void sybils_come(struct arena *a, struct hostile_ring *ring, const uint8_t *target)
+#define SYBIL_SUBNETS 256
+
+static void sybils_stand(struct arena *a, struct hostile_ring *ring, const uint8_t *target, uint32_t n, bool chosen)
 {
-    for (uint32_t i = 0; i < SYBILS; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         struct addr addr;
         uint8_t id[KAD_ID_SIZE];
-        hostile_place(target, i, &addr, id);
+        if (chosen)
+            hostile_choose(target, i, &addr, id);
+        else
+            hostile_place(target, i, &addr, id);
         hostile_join(a, ring, &addr, id);
     }
+}
+
+static void sybils_come(struct arena *a, struct hostile_ring *ring, const uint8_t *target, const uint8_t *reader)
+{
+    sybils_stand(a, ring, target, SYBILS, false);
+    if (reader)
+        sybils_stand(a, ring, reader, SYBILS, false);
+    for (unsigned round = 0; round < 3; round++) {
+        hostile_greet(a, ring);
+        arena_run(a, 20000);
+    }
+}
+
+static void subnets_come(struct arena *a, struct hostile_ring *ring, const uint8_t *target)
+{
+    sybils_stand(a, ring, target, SYBIL_SUBNETS, true);
     for (unsigned round = 0; round < 3; round++) {
         hostile_greet(a, ring);
         arena_run(a, 20000);
@@ -150,7 +191,7 @@ static void sybils_come(struct arena *a, struct hostile_ring *ring, const uint8_
 void attack_sybil(const struct trial *t, struct verdict *ret)
 {
     struct arena *a = arena_for(t, t->quick ? 250 : 500);
-    uint32_t keys = t->quick ? 3 : 20, good = 0, holders = 0;
+    uint32_t keys = t->quick ? 3 : t->variant == SYBIL_SUBNETS_CHOSEN ? 5 : 20, good = 0, holders = 0;
     struct arena_op put, ops[SYBIL_GETS];
     struct hostile_ring ring;
 
@@ -158,14 +199,19 @@ void attack_sybil(const struct trial *t, struct verdict *ret)
     for (uint32_t key = 0; key < keys; key++) {
         struct arena_record record;
         arena_record_make(a, &record, key, 1);
-        if (t->variant == 0)
-            sybils_come(a, &ring, record.target);
+        uint32_t reader = arena_some(a);
+        if (t->variant == SYBIL_BEFORE)
+            sybils_come(a, &ring, record.target, NULL);
+        if (t->variant == SYBIL_READER)
+            sybils_come(a, &ring, record.target, kad_node_id(a->hosts[reader].kad));
+        if (t->variant == SYBIL_SUBNETS_CHOSEN)
+            subnets_come(a, &ring, record.target);
         arena_put(a, arena_some(a), &record.item, &put);
         arena_run_until(a, &put, 1);
-        if (t->variant == 1)
-            sybils_come(a, &ring, record.target);
+        if (t->variant == SYBIL_AFTER)
+            sybils_come(a, &ring, record.target, NULL);
         for (unsigned i = 0; i < SYBIL_GETS; i++)
-            arena_get(a, arena_some(a), &record.item, &ops[i]);
+            arena_get(a, t->variant == SYBIL_READER ? reader : arena_some(a), &record.item, &ops[i]);
         arena_run_until(a, ops, SYBIL_GETS);
         for (unsigned i = 0; i < SYBIL_GETS; i++) {
             good += ops[i].found;
@@ -186,7 +232,6 @@ void attack_sybil(const struct trial *t, struct verdict *ret)
 void attack_liars(const struct trial *t, struct verdict *ret)
 {
     uint32_t n = t->quick ? 100 : 500, keys = t->quick ? 40 : 200, each = t->quick ? 2 : 4, good = 0, first_ms = 0;
-    uint64_t ms = 0;
     struct arena *a = arena_for(t, n);
     struct arena_record *records = scale_alloc(keys, sizeof *records);
     struct arena_op *ops = scale_alloc(keys * each, sizeof *ops);
@@ -201,22 +246,84 @@ void attack_liars(const struct trial *t, struct verdict *ret)
         arena_run(a, SOON_MS);
     }
     arena_run_until(a, ops, keys);
+    uint64_t before = a->datagrams;
     for (uint32_t i = 0; i < keys * each; i++) {
         arena_get(a, arena_some(a), &records[i % keys].item, &ops[i]);
         arena_run(a, SOON_MS);
     }
     arena_run_until(a, ops, keys * each);
+    double datagrams = (double)(a->datagrams - before) / (keys * each);
     for (uint32_t i = 0; i < keys * each; i++) {
         good += ops[i].found;
-        ms += ops[i].ended_ms - ops[i].started_ms;
         first_ms += ops[i].found && ops[i].first_ms ? (uint32_t)(ops[i].first_ms - ops[i].started_ms) : 0;
     }
     ret->value = attack_percent(good, keys * each);
-    snprintf(ret->note, sizeof ret->note, "%u of %u lie, %u gets; first value after %.2f s, end after %.2f s on average",
-             n / 5, n, keys * each, first_ms / 1000.0 / (good ? good : 1), (double)ms / 1000 / (keys * each));
+    snprintf(ret->note, sizeof ret->note,
+             "%u of %u lie, %u gets of %.0f datagrams; first value after %.2f s on average, end after %.2f s, p99 %.2f s",
+             n / 5, n, keys * each, datagrams, first_ms / 1000.0 / (good ? good : 1), took_s(ops, keys * each, 50),
+             took_s(ops, keys * each, 99));
     for (uint32_t i = 0; i < keys; i++)
         arena_record_clear(&records[i]);
     free(records);
+    free(ops);
+    arena_free(a);
+}
+
+/* ---- few honest nodes, and liars beside what they look for ---------------------------------------------- */
+
+#define FEW_HONEST 6
+#define FEW_LIARS 5
+#define FEW_SPLITS 5            /* one answer in so many calls a set split */
+#define FEW_KEY 7000
+
+/* What a `follow` does: who has the name (a set), our entry in another set, and the author's record; each has the time
+ * that the command gives it. All stand in a network so small that every honest node knows every other. */
+void attack_few(const struct trial *t, struct verdict *ret)
+{
+    static const uint64_t patience_ms[] = {4000, 2500, 3000}; /* timeline/operation.h */
+    struct arena *a = arena_for(t, FEW_HONEST);
+    uint32_t rounds = t->quick ? 12 : 100, good = 0;
+    struct arena_op *ops = scale_alloc(3 * rounds, sizeof *ops), made;
+    struct made_entry *entries = scale_alloc(rounds, sizeof *entries);
+    struct arena_record record;
+    struct hostile_ring ring;
+    uint8_t root[KAD_ID_SIZE];
+
+    arena_record_make(a, &record, FEW_KEY, 1);
+    arena_put(a, 0, &record.item, &made);
+    arena_run_until(a, &made, 1);
+    memcpy(root, record.target, KAD_ID_SIZE);
+    hostile_ring_init(&ring, HOSTILE_FORGED);
+    ring.claims_split = FEW_SPLITS;
+    sybils_stand(a, &ring, record.target, FEW_LIARS, false);
+    for (unsigned round = 0; round < 3; round++) {
+        hostile_greet(a, &ring);
+        arena_run(a, 20000);
+    }
+    uint64_t before = a->datagrams;
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint32_t who = arena_some(a), reader = arena_some(a);
+        attack_entry_make(a, &entries[i], root, i, -1);
+        arena_set_put(a, who, root, &entries[i].entry, &ops[3 * i]);
+        arena_run_until(a, &ops[3 * i], 1);
+        ops[3 * i + 1].wanted_pk = entries[i].entry.pk;
+        arena_set_get(a, reader, root, &ops[3 * i + 1]);
+        arena_get(a, who, &record.item, &ops[3 * i + 2]);
+        arena_run_until(a, &ops[3 * i + 1], 2);
+        arena_run(a, 30000);
+        good += ops[3 * i].status == 0 && ops[3 * i].ended_ms - ops[3 * i].started_ms <= patience_ms[1];
+        good += ops[3 * i + 1].saw_wanted && ops[3 * i + 1].ended_ms - ops[3 * i + 1].started_ms <= patience_ms[0];
+        good += ops[3 * i + 2].found && ops[3 * i + 2].ended_ms - ops[3 * i + 2].started_ms <= patience_ms[2];
+    }
+    ret->value = attack_percent(good, 3 * rounds);
+    snprintf(ret->note, sizeof ret->note,
+             "%u honest, %u liars; %u operations, p50 %.2f s, p99 %.2f s, %.0f datagrams, upkeep included", FEW_HONEST,
+             FEW_LIARS, 3 * rounds, took_s(ops, 3 * rounds, 50), took_s(ops, 3 * rounds, 99),
+             (double)(a->datagrams - before) / (3 * rounds));
+    for (uint32_t i = 0; i < rounds; i++)
+        identity_free(entries[i].who);
+    arena_record_clear(&record);
+    free(entries);
     free(ops);
     arena_free(a);
 }
