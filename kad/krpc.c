@@ -258,74 +258,99 @@ static void take_value(struct krpc_msg *m, struct span key, struct ben v)
 
     switch (key.data[0]) {
     case 'a':
-        if (key_is(key, "after")) m->after = take_fixed(m, v, 20);
-        else if (key_is(key, "age")) m->age_s = take_seconds(m, v);
+        if (key_is(key, "after"))
+            m->after = take_fixed(m, v, 20);
+        else if (key_is(key, "age"))
+            m->age_s = take_seconds(m, v);
         break;
     case 'c':
-        if (key_is(key, "cas")) m->cas = take_int(m, v), m->has_cas = true;
+        if (key_is(key, "cas"))
+            m->cas = take_int(m, v), m->has_cas = true;
         break;
     case 'd':
         if (key_is(key, "depth")) {
             i = take_int(m, v);
             m->depth = i >= 0 && i < 255 ? (uint8_t)i : 255;
             m->has_depth = true;
-        } else if (key_is(key, "dig")) m->digest = take_fixed(m, v, 20);
+        } else if (key_is(key, "dig"))
+            m->digest = take_fixed(m, v, 20);
         break;
     case 'e':
-        if (reply && key_is(key, "e")) m->entries = take_list(m, v);
+        if (reply && key_is(key, "e"))
+            m->entries = take_list(m, v);
         break;
     case 'f':
-        if (key_is(key, "fresh")) m->fresh = take_bool(m, v);
+        if (key_is(key, "fresh"))
+            m->fresh = take_bool(m, v);
         break;
     case 'i':
-        if (key_is(key, "id")) m->id = take_fixed(m, v, 20);
-        else if (key_is(key, "implied_port")) m->implied_port = take_bool(m, v);
+        if (key_is(key, "id"))
+            m->id = take_fixed(m, v, 20);
+        else if (key_is(key, "implied_port"))
+            m->implied_port = take_bool(m, v);
         else if (key_is(key, "info_hash") && target_name(m->method) == TARGET_INFO_HASH)
             m->target = take_fixed(m, v, 20);
         break;
     case 'k':
-        if (key_is(key, "k")) m->k = take_fixed(m, v, 32);
+        if (key_is(key, "k"))
+            m->k = take_fixed(m, v, 32);
         break;
     case 'm':
-        if (reply && key_is(key, "more")) m->more = take_bool(m, v);
+        if (reply && key_is(key, "more"))
+            m->more = take_bool(m, v);
         break;
     case 'n':
         if (reply && key_is(key, "n")) {
             i = take_int(m, v);
             m->held = i > 0 && i < INT32_MAX ? (uint32_t)i : 0;
             m->has_held = true;
-        } else if (reply && key_is(key, "nodes")) m->nodes = take_nodes(m, v, KRPC_NODE4_SIZE);
-        else if (reply && key_is(key, "nodes6")) m->nodes6 = take_nodes(m, v, KRPC_NODE6_SIZE);
+        } else if (reply && key_is(key, "nodes"))
+            m->nodes = take_nodes(m, v, KRPC_NODE4_SIZE);
+        else if (reply && key_is(key, "nodes6"))
+            m->nodes6 = take_nodes(m, v, KRPC_NODE6_SIZE);
         break;
     case 'p':
         if (key_is(key, "port")) {
             i = take_int(m, v);
             m->port = i > 0 && i <= UINT16_MAX ? (uint16_t)i : 0;
-        } else if (key_is(key, "prefix")) m->prefix = take_str(m, v);
+        } else if (key_is(key, "prefix"))
+            m->prefix = take_str(m, v);
         break;
     case 'r':
-        if (key_is(key, "root") && target_name(m->method) == TARGET_ROOT) m->target = take_fixed(m, v, 20);
+        if (key_is(key, "root") && target_name(m->method) == TARGET_ROOT)
+            m->target = take_fixed(m, v, 20);
         break;
     case 's':
-        if (key_is(key, "salt")) m->salt = take_str(m, v);
-        else if (key_is(key, "seq")) m->seq = take_int(m, v), m->has_seq = true;
-        else if (key_is(key, "sig")) m->sig = take_fixed(m, v, 64);
-        else if (key_is(key, "since")) m->since_s = take_seconds(m, v);
-        else if (reply && key_is(key, "split")) m->split = take_bool(m, v);
+        if (key_is(key, "salt"))
+            m->salt = take_str(m, v);
+        else if (key_is(key, "seq"))
+            m->seq = take_int(m, v), m->has_seq = true;
+        else if (key_is(key, "sig"))
+            m->sig = take_fixed(m, v, 64);
+        else if (key_is(key, "since"))
+            m->since_s = take_seconds(m, v);
+        else if (reply && key_is(key, "split"))
+            m->split = take_bool(m, v);
         break;
     case 't':
-        if (key_is(key, "target") && target_name(m->method) == TARGET_TARGET) m->target = take_fixed(m, v, 20);
-        else if (key_is(key, "token")) m->token = take_str(m, v);
+        if (key_is(key, "target") && target_name(m->method) == TARGET_TARGET)
+            m->target = take_fixed(m, v, 20);
+        else if (key_is(key, "token"))
+            m->token = take_str(m, v);
         break;
     case 'u':
-        if (key_is(key, "upto")) m->upto = take_fixed(m, v, 20);
+        if (key_is(key, "upto"))
+            m->upto = take_fixed(m, v, 20);
         break;
     case 'v':
-        if (key_is(key, "v")) m->v = v;
-        else if (reply && key_is(key, "values")) m->values = take_list(m, v);
+        if (key_is(key, "v"))
+            m->v = v;
+        else if (reply && key_is(key, "values"))
+            m->values = take_list(m, v);
         break;
     case 'w':
-        if (key_is(key, "want")) m->want = take_want(m, v);
+        if (key_is(key, "want"))
+            m->want = take_want(m, v);
         break;
     default:
         break;
@@ -375,16 +400,26 @@ int krpc_decode(const void *buf, size_t size, struct krpc_msg *ret)
         return CAM_EFORMAT;
     struct ben_iter it = ben_iter(top);
     while (ben_next(&it, &key, &v)) {
-        if (key_is(key, "a")) body = v;
-        else if (key_is(key, "r")) values = v;
-        else if (key_is(key, "e")) errors = v;
-        else if (key_is(key, "y")) ben_str(v, &y);
-        else if (key_is(key, "q")) ben_str(v, &q);
-        else if (key_is(key, "t")) ben_str(v, &m.t);
-        else if (key_is(key, "ip")) ben_str(v, &m.ip);
-        else if (key_is(key, "ro")) m.ro = ben_int(v, &i) == 0 && i == 1;
-        else if (key_is(key, "n") && ben_str(v, &s) == 0 && s.size == KRPC_NETWORK_SIZE) m.network = s.data;
-        else if (key_is(key, "v") && ben_str(v, &s) == 0 && s.size == KRPC_VERSION_SIZE) m.version = s.data;
+        if (key_is(key, "a"))
+            body = v;
+        else if (key_is(key, "r"))
+            values = v;
+        else if (key_is(key, "e"))
+            errors = v;
+        else if (key_is(key, "y"))
+            ben_str(v, &y);
+        else if (key_is(key, "q"))
+            ben_str(v, &q);
+        else if (key_is(key, "t"))
+            ben_str(v, &m.t);
+        else if (key_is(key, "ip"))
+            ben_str(v, &m.ip);
+        else if (key_is(key, "ro"))
+            m.ro = ben_int(v, &i) == 0 && i == 1;
+        else if (key_is(key, "n") && ben_str(v, &s) == 0 && s.size == KRPC_NETWORK_SIZE)
+            m.network = s.data;
+        else if (key_is(key, "v") && ben_str(v, &s) == 0 && s.size == KRPC_VERSION_SIZE)
+            m.version = s.data;
     }
     if (y.size != 1 || !m.t.data || m.t.size == 0 || m.t.size > KRPC_T_MAX)
         return CAM_EFORMAT;

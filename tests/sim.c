@@ -81,7 +81,8 @@ static void on_reply(void *ctx, size_t node, uint64_t tag, json_t *row, bool don
         check_read(w->check, c->user, sim_user_of(w->sim, json_string_value(json_object_get(row, "author_id"))),
                    json_id(row, "id"), (uint64_t)json_integer_value(json_object_get(row, "seq")),
                    json_string_value(json_object_get(row, "text")));
-    if (!done) return;
+    if (!done)
+        return;
     c->done = true;
     c->status = status;
     switch (c->kind) {
@@ -136,7 +137,8 @@ static void noted_away(struct world *w, size_t user)
 
 static void crash(struct world *w, size_t user)
 {
-    if (!sim_is_up(w->sim, user)) return; /* in the middle of a turn, already */
+    if (!sim_is_up(w->sim, user))
+        return; /* in the middle of a turn, already */
     sim_crash(w->sim, user);
     noted_away(w, user);
 }
@@ -151,7 +153,8 @@ static void come_back(struct world *w, size_t user)
 static void toggle_partition(struct world *w, bool *cut)
 {
     bool sides[NODES_MAX];
-    for (size_t i = 0; i < w->nodes; i++) sides[i] = sim_below(w->sim, 2);
+    for (size_t i = 0; i < w->nodes; i++)
+        sides[i] = sim_below(w->sim, 2);
     *cut = !*cut;
     w->partitions += *cut;
     sim_partition(w->sim, *cut ? sides : NULL);
@@ -165,10 +168,12 @@ static void begin(struct world *w)
         sim_start(w->sim, i);
         sim_run(w->sim, 200);
     }
-    for (size_t i = 0; i < w->nodes; i++) unlock(w, i, "register");
+    for (size_t i = 0; i < w->nodes; i++)
+        unlock(w, i, "register");
     sim_run(w->sim, SETTLE_MS);
     for (size_t i = 0; i < w->nodes; i++)
-        for (size_t f = 1; f <= FOLLOWS_EACH && f < w->nodes; f++) follow(w, i, (i + f * 7 % w->nodes + (f * 7 % w->nodes == 0)) % w->nodes);
+        for (size_t f = 1; f <= FOLLOWS_EACH && f < w->nodes; f++)
+            follow(w, i, (i + f * 7 % w->nodes + (f * 7 % w->nodes == 0)) % w->nodes);
     sim_run(w->sim, SETTLE_MS);
 }
 
@@ -179,20 +184,26 @@ static void fail_and_post(struct world *w, uint64_t minutes)
     while (sim_now_ms(w->sim) < end) {
         sim_run(w->sim, 100 + sim_below(w->sim, 1900));
         for (size_t i = 0; i < w->nodes; i++)
-            if (!w->users[i].away && !sim_is_up(w->sim, i)) noted_away(w, i);
+            if (!w->users[i].away && !sim_is_up(w->sim, i))
+                noted_away(w, i);
         size_t user = sim_below(w->sim, (uint32_t)w->nodes);
         uint32_t dice = sim_below(w->sim, 100);
         if (w->users[user].away) {
-            if (sim_now_ms(w->sim) >= w->users[user].back_ms) come_back(w, user);
+            if (sim_now_ms(w->sim) >= w->users[user].back_ms)
+                come_back(w, user);
         } else if (dice < 60) {
-            for (uint32_t n = 1 + sim_below(w->sim, 3); n > 0; n--) post(w, user);
-            if (dice < 3) crash(w, user); /* before `post` is read */
-            else if (dice < 15) sim_crash_within(w->sim, user, 1 + sim_below(w->sim, 12)); /* about when it answers */
+            for (uint32_t n = 1 + sim_below(w->sim, 3); n > 0; n--)
+                post(w, user);
+            if (dice < 3)
+                crash(w, user); /* before `post` is read */
+            else if (dice < 15)
+                sim_crash_within(w->sim, user, 1 + sim_below(w->sim, 12)); /* about when it answers */
         } else if (dice < 66) {
             crash(w, user);
         } else if (dice < 70) {
             size_t other = sim_below(w->sim, (uint32_t)w->nodes);
-            if (other != user) follow(w, user, other);
+            if (other != user)
+                follow(w, user, other);
         } else if (dice < 72) {
             toggle_partition(w, &cut);
         } else if (dice < 80) {
@@ -205,11 +216,14 @@ static void heal_and_read(struct world *w)
 {
     sim_partition(w->sim, NULL);
     sim_set_loss(w->sim, 0.01, 0);
-    for (size_t i = 0; i < w->nodes; i++) sim_crash_within(w->sim, i, 0);
     for (size_t i = 0; i < w->nodes; i++)
-        if (!sim_is_up(w->sim, i)) come_back(w, i);
+        sim_crash_within(w->sim, i, 0);
+    for (size_t i = 0; i < w->nodes; i++)
+        if (!sim_is_up(w->sim, i))
+            come_back(w, i);
     sim_run(w->sim, HEAL_MS);
-    for (size_t i = 0; i < w->nodes; i++) read_timeline(w, i, true);
+    for (size_t i = 0; i < w->nodes; i++)
+        read_timeline(w, i, true);
 }
 
 static size_t run(uint64_t seed, size_t nodes, uint64_t minutes, char ret_hash[65])
@@ -227,7 +241,8 @@ static size_t run(uint64_t seed, size_t nodes, uint64_t minutes, char ret_hash[6
     heal_and_read(w);
     sim_hash(w->sim, ret_hash);
     size_t bad = check_violations(w->check);
-    if (check_accepted(w->check) == 0) bad++; /* a run in which nothing was posted proves nothing */
+    if (check_accepted(w->check) == 0)
+        bad++; /* a run in which nothing was posted proves nothing */
     printf("  seed %llu: %zu nodes, %zu posts accepted of %zu, %zu crashes, %zu partitions, %llu events, %zu violations, %.16s\n",
            (unsigned long long)seed, nodes, check_accepted(w->check), w->posts, w->crashes, w->partitions,
            (unsigned long long)sim_events(w->sim), bad, ret_hash);
@@ -251,12 +266,18 @@ static size_t violations_of(enum bad bad)
     check_accept(c, second, bad == ID_FALLS ? 9 : 20, 2);
     check_attempt(c, 2, "elsewhere");
     check_read_begin(c, 1);
-    if (bad == STRANGER) check_read(c, 1, 2, 30, 1, "elsewhere");
-    if (bad == DISORDER) check_read(c, 1, 0, 10, 1, "one");
-    if (bad == FORGED) check_read(c, 1, 0, 25, 3, "never written");
-    if (bad != LOST) check_read(c, 1, 0, bad == ID_FALLS ? 9 : bad == CHANGED ? 21 : 20, 2, "two");
-    if (bad == TWICE) check_read(c, 1, 0, 20, 2, "two");
-    if (bad != DISORDER) check_read(c, 1, 0, bad == ID_FALLS ? 8 : 10, 1, bad == ID_FALLS ? "two" : "one");
+    if (bad == STRANGER)
+        check_read(c, 1, 2, 30, 1, "elsewhere");
+    if (bad == DISORDER)
+        check_read(c, 1, 0, 10, 1, "one");
+    if (bad == FORGED)
+        check_read(c, 1, 0, 25, 3, "never written");
+    if (bad != LOST)
+        check_read(c, 1, 0, bad == ID_FALLS ? 9 : bad == CHANGED ? 21 : 20, 2, "two");
+    if (bad == TWICE)
+        check_read(c, 1, 0, 20, 2, "two");
+    if (bad != DISORDER)
+        check_read(c, 1, 0, bad == ID_FALLS ? 8 : 10, 1, bad == ID_FALLS ? "two" : "one");
     check_read_end(c, 1, true);
     size_t n = check_violations(c);
     check_free(c);
@@ -282,14 +303,17 @@ static int run_seeds(void)
     size_t passed = 0, failed = check_the_checker() > 0;
     passed += !failed;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        if (run(seed, NODES, MINUTES, hash)) failed++;
-        else passed++;
+        if (run(seed, NODES, MINUTES, hash))
+            failed++;
+        else
+            passed++;
     }
     run(SEEDS, NODES, MINUTES, again);
     if (strcmp(hash, again) != 0) {
         printf("  seed %d does not reproduce its run\n", SEEDS);
         failed++;
-    } else passed++;
+    } else
+        passed++;
     printf("%zu passed, %zu failed\n", passed, failed);
     return failed > 0;
 }
@@ -297,15 +321,18 @@ static int run_seeds(void)
 static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwise)
 {
     for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], name) == 0) return strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], name) == 0)
+            return strtoull(argv[i + 1], NULL, 10);
     return otherwise;
 }
 
 int main(int argc, char **argv)
 {
     char hash[65];
-    if (sodium_init() < 0) return 1;
-    if (argc == 2 && strcmp(argv[1], "--seeds") == 0) return run_seeds();
+    if (sodium_init() < 0)
+        return 1;
+    if (argc == 2 && strcmp(argv[1], "--seeds") == 0)
+        return run_seeds();
     uint64_t nodes = option(argc, argv, "--nodes", 10);
     if (nodes < 2 || nodes > NODES_MAX) {
         fprintf(stderr, "sim: --nodes from 2 to %d\n", NODES_MAX);

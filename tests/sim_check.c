@@ -41,7 +41,8 @@ struct check *check_new(size_t users)
 
 void check_free(struct check *c)
 {
-    if (!c) return;
+    if (!c)
+        return;
     free(c->follows);
     free(c->may);
     free(c->posts);
@@ -87,9 +88,12 @@ size_t check_attempt(struct check *c, size_t author, const char *text)
 void check_accept(struct check *c, size_t post, uint64_t id, uint64_t seq)
 {
     struct attempt *p = &c->posts[post];
-    if (p->accepted) violation(c, "post %zu of user %zu was accepted twice", post, p->author);
-    if (id <= c->last_id[p->author]) violation(c, "user %zu: an accepted id does not rise", p->author);
-    if (seq <= c->last_seq[p->author]) violation(c, "user %zu: an accepted seq does not rise", p->author);
+    if (p->accepted)
+        violation(c, "post %zu of user %zu was accepted twice", post, p->author);
+    if (id <= c->last_id[p->author])
+        violation(c, "user %zu: an accepted id does not rise", p->author);
+    if (seq <= c->last_seq[p->author])
+        violation(c, "user %zu: an accepted seq does not rise", p->author);
     p->accepted = true;
     p->id = id;
     p->seq = seq;
@@ -103,7 +107,8 @@ void check_read_begin(struct check *c, size_t reader)
     (void)reader;
     c->reading++;
     c->above_id = UINT64_MAX;
-    for (size_t i = 0; i < c->users; i++) c->seq_below[i] = UINT64_MAX;
+    for (size_t i = 0; i < c->users; i++)
+        c->seq_below[i] = UINT64_MAX;
 }
 
 void check_read(struct check *c, size_t reader, size_t author, uint64_t id, uint64_t seq, const char *text)
@@ -114,18 +119,22 @@ void check_read(struct check *c, size_t reader, size_t author, uint64_t id, uint
     }
     if (author != reader && !c->may[reader * c->users + author])
         violation(c, "reader %zu is shown user %zu, whom it never followed", reader, author);
-    if (id > c->above_id) violation(c, "reader %zu: the timeline is out of order", reader);
+    if (id > c->above_id)
+        violation(c, "reader %zu: the timeline is out of order", reader);
     c->above_id = id;
-    if (seq >= c->seq_below[author]) violation(c, "reader %zu: posts of user %zu are out of order", reader, author);
+    if (seq >= c->seq_below[author])
+        violation(c, "reader %zu: posts of user %zu are out of order", reader, author);
     c->seq_below[author] = seq;
     struct attempt *p = NULL;
     for (size_t i = 0; i < c->n_posts && !p; i++)
-        if (c->posts[i].author == author && strcmp(c->posts[i].text, text) == 0) p = &c->posts[i];
+        if (c->posts[i].author == author && strcmp(c->posts[i].text, text) == 0)
+            p = &c->posts[i];
     if (!p) {
         violation(c, "reader %zu is shown what user %zu never wrote: %.40s", reader, author, text);
         return;
     }
-    if (p->seen_in == c->reading) violation(c, "reader %zu is shown a post of user %zu twice", reader, author);
+    if (p->seen_in == c->reading)
+        violation(c, "reader %zu is shown a post of user %zu twice", reader, author);
     if (p->accepted && (p->id != id || p->seq != seq))
         violation(c, "reader %zu: a post of user %zu has another id or seq than was accepted", reader, author);
     p->seen_in = c->reading;
@@ -133,7 +142,8 @@ void check_read(struct check *c, size_t reader, size_t author, uint64_t id, uint
 
 void check_read_end(struct check *c, size_t reader, bool final)
 {
-    if (!final) return;
+    if (!final)
+        return;
     for (size_t i = 0; i < c->n_posts; i++) {
         const struct attempt *p = &c->posts[i];
         bool wanted = p->author == reader || check_follows(c, reader, p->author);
@@ -148,7 +158,9 @@ size_t check_violations(const struct check *c) { return c->violations; }
 
 size_t check_report(const struct check *c, FILE *to)
 {
-    for (size_t i = 0; i < c->violations && i < SHOWN_MAX; i++) fprintf(to, "    %s\n", c->words[i]);
-    if (c->violations > SHOWN_MAX) fprintf(to, "    and %zu more\n", c->violations - SHOWN_MAX);
+    for (size_t i = 0; i < c->violations && i < SHOWN_MAX; i++)
+        fprintf(to, "    %s\n", c->words[i]);
+    if (c->violations > SHOWN_MAX)
+        fprintf(to, "    and %zu more\n", c->violations - SHOWN_MAX);
     return c->violations;
 }

@@ -97,7 +97,8 @@ static void push(struct sim *s, struct event *e)
     }
     e->order = s->next_order++;
     size_t i = s->n_heap++;
-    for (; i > 0 && earlier(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
+    for (; i > 0 && earlier(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        s->heap[i] = s->heap[(i - 1) / 2];
     s->heap[i] = e;
 }
 
@@ -106,11 +107,14 @@ static struct event *pop(struct sim *s)
     struct event *top = s->heap[0], *e = s->heap[--s->n_heap];
     size_t i = 0;
     for (size_t c; (c = 2 * i + 1) < s->n_heap; i = c) {
-        if (c + 1 < s->n_heap && earlier(s->heap[c + 1], s->heap[c])) c++;
-        if (!earlier(s->heap[c], e)) break;
+        if (c + 1 < s->n_heap && earlier(s->heap[c + 1], s->heap[c]))
+            c++;
+        if (!earlier(s->heap[c], e))
+            break;
         s->heap[i] = s->heap[c];
     }
-    if (s->n_heap) s->heap[i] = e;
+    if (s->n_heap)
+        s->heap[i] = e;
     return top;
 }
 
@@ -123,14 +127,16 @@ static struct event *event_new(enum kind kind, const struct sim_node *to, uint64
     e->at_us = at_us;
     e->size = size;
     e->data = malloc(size + 1);
-    if (size) memcpy(e->data, data, size);
+    if (size)
+        memcpy(e->data, data, size);
     e->data[size] = 0;
     return e;
 }
 
 static void event_free(struct event *e)
 {
-    if (!e) return;
+    if (!e)
+        return;
     free(e->data);
     free(e);
 }
@@ -138,7 +144,8 @@ static void event_free(struct event *e)
 static void queue_put(struct queue *q, struct event *e)
 {
     if (q->head + q->n == q->cap) {
-        if (q->head) memmove(q->at, q->at + q->head, q->n * sizeof *q->at);
+        if (q->head)
+            memmove(q->at, q->at + q->head, q->n * sizeof *q->at);
         q->head = 0;
         if (q->n == q->cap) {
             q->cap = q->cap ? 2 * q->cap : 16;
@@ -150,14 +157,16 @@ static void queue_put(struct queue *q, struct event *e)
 
 static struct event *queue_take(struct queue *q)
 {
-    if (q->n == 0) return NULL;
+    if (q->n == 0)
+        return NULL;
     q->n--;
     return q->at[q->head++];
 }
 
 static void queue_clear(struct queue *q)
 {
-    for (struct event *e; (e = queue_take(q));) event_free(e);
+    for (struct event *e; (e = queue_take(q));)
+        event_free(e);
     free(q->at);
     *q = (struct queue){0};
 }
@@ -166,7 +175,8 @@ static void queue_clear(struct queue *q)
  * two system calls, so a node can be killed between any two of these. */
 static void may_die(struct sim_node *n)
 {
-    if (n->dies_within > 0 && --n->dies_within == 0) longjmp(n->death, 1);
+    if (n->dies_within > 0 && --n->dies_within == 0)
+        longjmp(n->death, 1);
 }
 
 static void io_flush(void *ctx) { may_die(ctx); } /* the first of a turn comes just before the commit */
@@ -187,7 +197,8 @@ static bool cut(const struct sim *s, size_t a, size_t b) { return s->sides && s-
 static struct sim_node *node_at(struct sim *s, const struct addr *a)
 {
     size_t i = ((size_t)a->ip[1] << 16 | (size_t)a->ip[2] << 8 | a->ip[3]) - 1;
-    if (a->family != 4 || a->ip[0] != 10 || i >= s->options.nodes) return NULL;
+    if (a->family != 4 || a->ip[0] != 10 || i >= s->options.nodes)
+        return NULL;
     return s->nodes[i].up && s->nodes[i].addr.port == a->port ? &s->nodes[i] : NULL;
 }
 
@@ -197,7 +208,8 @@ static void io_udp_out(void *ctx, const struct addr *to, struct span data)
     struct sim *s = from->sim;
     int copies = chance(s, s->options.loss) ? 0 : chance(s, s->options.duplication) ? 2 : 1;
     struct sim_node *dest = node_at(s, to);
-    if (!dest || cut(s, from->index, dest->index)) return;
+    if (!dest || cut(s, from->index, dest->index))
+        return;
     while (copies-- > 0) {
         struct event *e = event_new(EV_DATAGRAM, dest, s->now_us + travel_us(s), data.data, data.size);
         e->from = from->addr;
@@ -216,7 +228,8 @@ static bool io_udp_in(void *ctx, struct addr *ret_from, struct span *ret_data)
 {
     struct sim_node *n = ctx;
     struct event *e = read_next(n, &n->udp);
-    if (!e) return false;
+    if (!e)
+        return false;
     *ret_from = e->from;
     *ret_data = span(e->data, e->size);
     return true;
@@ -238,7 +251,8 @@ static void link_carry(struct sim *s, struct sim_link *l, const void *data, size
 {
     struct sim_node *to = &s->nodes[l->to];
     uint64_t at = s->now_us + travel_us(s) + (chance(s, s->options.loss) ? TCP_RESEND_MS * UINT64_C(1000) : 0);
-    if (at <= l->last_us) at = l->last_us + 1;
+    if (at <= l->last_us)
+        at = l->last_us + 1;
     l->last_us = at;
     struct event *e = event_new(EV_LINK, to, at, data, size);
     e->life = l->to_life;
@@ -251,10 +265,12 @@ static void link_drop(struct sim *s, struct sim_link *l, bool tell_owner)
 {
     uint64_t at = s->now_us + travel_us(s);
     for (size_t i = 0; i < l->n_parked; i++) {
-        if (tell_owner) tell(s, l->from, l->from_life, LINK_UNSENT, &l->dest, l->parked[i], l->parked_size[i], at);
+        if (tell_owner)
+            tell(s, l->from, l->from_life, LINK_UNSENT, &l->dest, l->parked[i], l->parked_size[i], at);
         free(l->parked[i]);
     }
-    if (tell_owner) tell(s, l->from, l->from_life, LINK_DOWN, &l->dest, NULL, 0, at);
+    if (tell_owner)
+        tell(s, l->from, l->from_life, LINK_DOWN, &l->dest, NULL, 0, at);
     *l = (struct sim_link){0};
 }
 
@@ -284,8 +300,10 @@ static void link_take(struct sim_node *from, const struct link_send *send)
     struct sim_link *l = NULL, *empty = NULL;
     for (size_t i = 0; i < LINKS_MAX && !l; i++) {
         struct sim_link *at = &s->links[i];
-        if (!at->used && !empty) empty = at;
-        if (at->used && at->from == from->index && link_dest_equal(&at->dest, &send->to)) l = at;
+        if (!at->used && !empty)
+            empty = at;
+        if (at->used && at->from == from->index && link_dest_equal(&at->dest, &send->to))
+            l = at;
     }
     if (l && l->up) {
         link_carry(s, l, send->bytes.data, send->bytes.size);
@@ -320,7 +338,8 @@ static bool io_link_in(void *ctx, struct link_event *ret_event)
 {
     struct sim_node *n = ctx;
     struct event *e = read_next(n, &n->link);
-    if (!e) return false;
+    if (!e)
+        return false;
     *ret_event = (struct link_event){.kind = e->link, .dest = e->dest, .bytes = span(e->data, e->size)};
     memcpy(ret_event->from_key, e->key, LINK_KEY_SIZE);
     return true;
@@ -332,7 +351,8 @@ static bool io_api_in(void *ctx, uint64_t *ret_client, struct span *ret_text)
 {
     struct sim_node *n = ctx;
     struct event *e = read_next(n, &n->api);
-    if (!e) return false;
+    if (!e)
+        return false;
     *ret_client = 1;
     *ret_text = span(e->data, e->size);
     return true;
@@ -363,7 +383,8 @@ uint64_t sim_call(struct sim *s, size_t node, json_t *request)
     json_object_set_new(request, "tag", json_integer((json_int_t)tag));
     char *text = json_dumps(request, JSON_COMPACT);
     json_decref(request);
-    if (s->nodes[node].up) push(s, event_new(EV_REQUEST, &s->nodes[node], s->now_us, text, strlen(text)));
+    if (s->nodes[node].up)
+        push(s, event_new(EV_REQUEST, &s->nodes[node], s->now_us, text, strlen(text)));
     free(text);
     return tag;
 }
@@ -379,10 +400,13 @@ static struct now now_of(const struct sim_node *n)
 static void schedule_wake(struct sim_node *n)
 {
     uint64_t deadline = node_deadline_ms(n->node);
-    if (deadline == NOW_NEVER) return;
+    if (deadline == NOW_NEVER)
+        return;
     uint64_t at = (deadline - MONO_START_MS + n->mono_offset_ms) * 1000;
-    if (deadline < MONO_START_MS || at <= n->sim->now_us) at = n->sim->now_us + 1000;
-    if (n->wake_us > n->sim->now_us && n->wake_us <= at) return; /* one that comes sooner is on its way */
+    if (deadline < MONO_START_MS || at <= n->sim->now_us)
+        at = n->sim->now_us + 1000;
+    if (n->wake_us > n->sim->now_us && n->wake_us <= at)
+        return; /* one that comes sooner is on its way */
     n->wake_us = at;
     push(n->sim, event_new(EV_WAKE, n, at, NULL, 0));
 }
@@ -397,14 +421,17 @@ static void turns(struct sim_node *n)
         assert(err == 0);
         assert(++count < TURNS_MAX);
     } while (node_busy(n->node) || n->udp.n + n->link.n + n->api.n);
-    if (n->sim->delivered % CHECK_EVERY == 0) node_check(n->node);
+    if (n->sim->delivered % CHECK_EVERY == 0)
+        node_check(n->node);
     schedule_wake(n);
 }
 
 static void turn(struct sim_node *n)
 {
-    if (setjmp(n->death) == 0) turns(n);
-    else stop(n);
+    if (setjmp(n->death) == 0)
+        turns(n);
+    else
+        stop(n);
 }
 
 static const struct node_io *io_of(struct sim_node *n)
@@ -465,7 +492,8 @@ void sim_start(struct sim *s, size_t node)
     }
     n->up = true;
     n->wake_us = 0;
-    if (node > 0 && n->life == 1) kad_join(node_kad(n->node), now_of(n), &s->nodes[0].addr);
+    if (node > 0 && n->life == 1)
+        kad_join(node_kad(n->node), now_of(n), &s->nodes[0].addr);
     push(s, event_new(EV_WAKE, n, s->now_us, NULL, 0));
 }
 
@@ -484,9 +512,12 @@ static void stop(struct sim_node *n)
     queue_clear(&n->api);
     for (size_t i = 0; i < LINKS_MAX; i++) {
         struct sim_link *l = &s->links[i];
-        if (!l->used) continue;
-        if (l->from == n->index) link_drop(s, l, false);
-        else if (l->up && l->to == n->index) link_drop(s, l, true);
+        if (!l->used)
+            continue;
+        if (l->from == n->index)
+            link_drop(s, l, false);
+        else if (l->up && l->to == n->index)
+            link_drop(s, l, true);
     }
 }
 
@@ -505,11 +536,13 @@ void sim_partition(struct sim *s, const bool *sides)
 {
     free(s->sides);
     s->sides = NULL;
-    if (!sides) return;
+    if (!sides)
+        return;
     s->sides = malloc(s->options.nodes * sizeof *sides);
     memcpy(s->sides, sides, s->options.nodes * sizeof *sides);
     for (size_t i = 0; i < LINKS_MAX; i++) /* TCP across the cut dies */
-        if (s->links[i].used && s->links[i].up && cut(s, s->links[i].from, s->links[i].to)) link_drop(s, &s->links[i], true);
+        if (s->links[i].used && s->links[i].up && cut(s, s->links[i].from, s->links[i].to))
+            link_drop(s, &s->links[i], true);
 }
 
 void sim_set_loss(struct sim *s, double loss, double duplication)
@@ -520,14 +553,17 @@ void sim_set_loss(struct sim *s, double loss, double duplication)
 
 void sim_free(struct sim *s)
 {
-    if (!s) return;
+    if (!s)
+        return;
     for (size_t i = 0; i < s->options.nodes; i++) {
         struct sim_node *n = &s->nodes[i];
-        if (n->up) stop(n);
+        if (n->up)
+            stop(n);
         store_close(n->store);
         identity_free(n->id);
     }
-    while (s->n_heap) event_free(pop(s));
+    while (s->n_heap)
+        event_free(pop(s));
     free(s->heap);
     free(s->links);
     free(s->sides);
@@ -560,7 +596,8 @@ static void deliver(struct sim *s, struct event *e)
     case EV_WAKE:
         if (e->client) {
             struct sim_link *l = &s->links[e->client - 1];
-            if (l->used && !l->up && l->from == e->node && l->from_life == e->life) link_settle(s, l);
+            if (l->used && !l->up && l->from == e->node && l->from_life == e->life)
+                link_settle(s, l);
         }
         event_free(e);
         break;
@@ -588,7 +625,8 @@ const struct identity *sim_identity(const struct sim *s, size_t node) { return s
 size_t sim_user_of(const struct sim *s, const char *user_id)
 {
     for (size_t i = 0; user_id && i < s->options.nodes; i++)
-        if (strcmp(s->nodes[i].user_id, user_id) == 0) return i;
+        if (strcmp(s->nodes[i].user_id, user_id) == 0)
+            return i;
     return SIZE_MAX;
 }
 

@@ -39,7 +39,8 @@ int io_zap_open(void *zmq_ctx, struct io_zap **ret)
     size_t size = sizeof zap->fd;
     const int linger = 0;
 
-    if (!zap) return CAM_ESYS;
+    if (!zap)
+        return CAM_ESYS;
     zap->socket = zmq_socket(zmq_ctx, ZMQ_ROUTER);
     if (!zap->socket || zmq_setsockopt(zap->socket, ZMQ_LINGER, &linger, sizeof linger) ||
         zmq_bind(zap->socket, ZAP_ENDPOINT) || zmq_getsockopt(zap->socket, ZMQ_FD, &zap->fd, &size)) {
@@ -52,8 +53,10 @@ int io_zap_open(void *zmq_ctx, struct io_zap **ret)
 
 void io_zap_close(struct io_zap *zap)
 {
-    if (!zap) return;
-    if (zap->socket) zmq_close(zap->socket);
+    if (!zap)
+        return;
+    if (zap->socket)
+        zmq_close(zap->socket);
     free(zap);
 }
 
@@ -79,7 +82,8 @@ static bool zap_address(const char *text, struct addr *ret)
         ret->family = 4;
         return true;
     }
-    if (inet_pton(AF_INET6, text, &v6) != 1) return false;
+    if (inet_pton(AF_INET6, text, &v6) != 1)
+        return false;
     if (memcmp(&v6, mapped, sizeof mapped) == 0) {
         ret->family = 4;
         memcpy(ret->ip, (const uint8_t *)&v6 + 12, 4);
@@ -94,12 +98,15 @@ static struct zap_bucket *zap_bucket_of(struct io_zap *zap, const struct addr *w
                                         uint64_t mono_ms)
 {
     uint32_t hash = 2166136261u; /* FNV-1a; a collision costs only a shared bucket's place */
-    for (size_t i = 0; i < sizeof who->ip; i++) hash = (hash ^ who->ip[i]) * 16777619u;
+    for (size_t i = 0; i < sizeof who->ip; i++)
+        hash = (hash ^ who->ip[i]) * 16777619u;
     struct zap_bucket *way = &zap->buckets[hash % (IO_ZAP_ADDRESSES_MAX / ZAP_WAYS) * ZAP_WAYS],
                       *oldest = way;
     for (int i = 0; i < ZAP_WAYS; i++) {
-        if (way[i].family == who->family && memcmp(way[i].ip, who->ip, sizeof who->ip) == 0) return &way[i];
-        if (way[i].family == 0 || way[i].at_ms < oldest->at_ms) oldest = &way[i];
+        if (way[i].family == who->family && memcmp(way[i].ip, who->ip, sizeof who->ip) == 0)
+            return &way[i];
+        if (way[i].family == 0 || way[i].at_ms < oldest->at_ms)
+            oldest = &way[i];
     }
     memcpy(oldest->ip, who->ip, sizeof who->ip);
     oldest->family = who->family;
@@ -112,15 +119,18 @@ static bool zap_within_rate(struct io_zap *zap, const char *address)
 {
     struct addr who;
 
-    if (!zap_address(address, &who)) return false;
+    if (!zap_address(address, &who))
+        return false;
     uint32_t factor = addr_is_local(&who) ? IO_ZAP_LOCAL_FACTOR : 1;
-    if (who.family == 6) memset(who.ip + 8, 0, 8); /* one household has a /64 */
+    if (who.family == 6)
+        memset(who.ip + 8, 0, 8); /* one household has a /64 */
     uint32_t full = IO_ZAP_BURST * factor * 1000;
     struct zap_bucket *b = zap_bucket_of(zap, &who, full, zap->mono_ms);
     uint64_t gained = (zap->mono_ms - b->at_ms) * IO_ZAP_PER_S * factor;
     b->milli = gained > full - b->milli ? full : b->milli + (uint32_t)gained;
     b->at_ms = zap->mono_ms;
-    if (b->milli < 1000) return false;
+    if (b->milli < 1000)
+        return false;
     b->milli -= 1000;
     return true;
 }
@@ -147,13 +157,16 @@ static bool zap_recv(struct io_zap *zap, struct zap_request *r)
         zmq_msg_init(frame);
         if (zmq_msg_recv(frame, zap->socket, ZMQ_DONTWAIT) < 0) {
             zmq_msg_close(frame);
-            for (int i = 0; i < r->count && i < ZAP_FRAMES; i++) zmq_msg_close(&r->frame[i]);
+            for (int i = 0; i < r->count && i < ZAP_FRAMES; i++)
+                zmq_msg_close(&r->frame[i]);
             return false;
         }
         bool more = zmq_msg_more(frame);
         r->count++;
-        if (frame == &extra) zmq_msg_close(&extra);
-        if (!more) return true;
+        if (frame == &extra)
+            zmq_msg_close(&extra);
+        if (!more)
+            return true;
     }
 }
 
@@ -195,7 +208,8 @@ static void zap_reply(struct io_zap *zap, struct zap_request *r, const char *sta
     char user[IO_ZAP_USER_ID_CHARS + 1] = "";
     bool good = status[0] == '2';
 
-    if (good) hex_encode(user, zmq_msg_data(&r->frame[ZAP_KEY]), LINK_KEY_SIZE);
+    if (good)
+        hex_encode(user, zmq_msg_data(&r->frame[ZAP_KEY]), LINK_KEY_SIZE);
     /* A session that is gone meanwhile makes these fail; there is nobody left to tell. */
     zmq_msg_send(&r->frame[ZAP_ROUTE], zap->socket, ZMQ_SNDMORE | ZMQ_DONTWAIT);
     zmq_send(zap->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT);
@@ -218,7 +232,8 @@ static int zap_serve(struct io_zap *zap, int max)
             zap_reply(zap, &r, zap_judge(zap, &r));
         else
             zap->count.malformed++; /* not libzmq's: it waits for its handshake's time-out */
-        for (int i = 0; i < r.count && i < ZAP_FRAMES; i++) zmq_msg_close(&r.frame[i]);
+        for (int i = 0; i < r.count && i < ZAP_FRAMES; i++)
+            zmq_msg_close(&r.frame[i]);
     }
     return served;
 }
@@ -274,24 +289,31 @@ int io_zap_probe(struct io_zap *zap, void *zmq_ctx)
         zmq_bind(pull, "tcp://127.0.0.1:*") || zmq_getsockopt(pull, ZMQ_LAST_ENDPOINT, endpoint, &size))
         goto out;
     push_bad = zap_probe_client(zmq_ctx, endpoint, server.pk, &bad);
-    if (!push_bad) goto out;
+    if (!push_bad)
+        goto out;
     for (int waited = 0; waited < ZAP_PROBE_MS && err; waited += 10) {
         zmq_pollitem_t items[3] = { { zap->socket, 0, ZMQ_POLLIN, 0 }, { push_bad, 0, ZMQ_POLLOUT, 0 },
                                     { push_good, 0, ZMQ_POLLOUT, 0 } };
-        if (zmq_poll(items, push_good ? 3 : 2, 10) < 0) continue;
-        if (items[1].revents) break; /* it came in: the handler is not obeyed */
+        if (zmq_poll(items, push_good ? 3 : 2, 10) < 0)
+            continue;
+        if (items[1].revents)
+            break; /* it came in: the handler is not obeyed */
         asked += zap_serve(zap, 1);
         if (asked && !push_good) {
             push_good = zap_probe_client(zmq_ctx, endpoint, server.pk, &good);
-            if (!push_good) break;
+            if (!push_good)
+                break;
         } else if (push_good && items[2].revents && asked >= 2) {
             err = 0;
         }
     }
 out:
-    if (push_good) zmq_close(push_good);
-    if (push_bad) zmq_close(push_bad);
-    if (pull) zmq_close(pull);
+    if (push_good)
+        zmq_close(push_good);
+    if (push_bad)
+        zmq_close(push_bad);
+    if (pull)
+        zmq_close(pull);
     explicit_bzero(&server, sizeof server);
     explicit_bzero(&good, sizeof good);
     explicit_bzero(&bad, sizeof bad);

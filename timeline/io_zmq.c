@@ -46,7 +46,8 @@ void io_zmq_event_push(struct io_zmq *z, enum link_event_kind kind, const struct
     if (z->events_count == z->events_cap) {
         size_t cap = z->events_cap ? z->events_cap * 2 : 64;
         struct zevent *bigger = NULL;
-        if (kind != LINK_UNSENT || cap <= IO_ZMQ_EVENTS_MAX) bigger = malloc(cap * sizeof *bigger);
+        if (kind != LINK_UNSENT || cap <= IO_ZMQ_EVENTS_MAX)
+            bigger = malloc(cap * sizeof *bigger);
         if (!bigger) {
             free(parcel.data);
             return;
@@ -68,7 +69,8 @@ void io_zmq_event_unsent(struct io_zmq *z, const struct link_dest *dest, struct 
 {
     struct zparcel parcel = { malloc(bytes.size ? bytes.size : 1), bytes.size };
     z->count.unsent++;
-    if (!parcel.data) return;
+    if (!parcel.data)
+        return;
     memcpy(parcel.data, bytes.data, bytes.size);
     io_zmq_event_push(z, LINK_UNSENT, dest, parcel);
 }
@@ -92,14 +94,16 @@ void io_zmq_turn(struct io_zmq *z, uint64_t mono_ms)
         else
             zlink_wake(z, who);
     }
-    if (zap_waits && io_zap_turn(z->zap, mono_ms)) z->turn_more = true;
+    if (zap_waits && io_zap_turn(z->zap, mono_ms))
+        z->turn_more = true;
     zlinks_look(z);
     zlinks_time_passes(z);
 }
 
 bool io_zmq_ready(struct io_zmq *z)
 {
-    if (z->touched_count) zlinks_look(z);
+    if (z->touched_count)
+        zlinks_look(z);
     return z->events_count > 0 || z->pull_more || z->turn_more || z->touched_count > 0;
 }
 
@@ -191,15 +195,18 @@ int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE],
         zmq_ctx_set(z->ctx, ZMQ_MAX_SOCKETS, ZSOCKETS_MAX))
         goto fail;
     what = "ZeroMQ's admission (ZAP)";
-    if (io_zap_open(z->ctx, &z->zap)) goto fail;
+    if (io_zap_open(z->ctx, &z->zap))
+        goto fail;
     if (io_zap_probe(z->zap, z->ctx)) {
         errno = EPERM; /* the handler was not asked or not obeyed: better no node than one open to all */
         goto fail;
     }
     struct epoll_event ev = { .events = EPOLLIN, .data.u32 = ZEPOLL_ZAP };
-    if (epoll_ctl(z->epoll, EPOLL_CTL_ADD, io_zap_fd(z->zap), &ev)) goto fail;
+    if (epoll_ctl(z->epoll, EPOLL_CTL_ADD, io_zap_fd(z->zap), &ev))
+        goto fail;
     what = "ZeroMQ's PULL";
-    if (!pull_open(z)) goto fail;
+    if (!pull_open(z))
+        goto fail;
     *ret = z;
     return 0;
 fail:
@@ -210,18 +217,22 @@ fail:
 
 void io_zmq_free(struct io_zmq *z)
 {
-    if (!z) return;
+    if (!z)
+        return;
     zlinks_free(z, ZLINGER_MS);
     for (; z->events_count; z->events_count--, z->events_at = (z->events_at + 1) % z->events_cap)
         free(z->events[z->events_at].parcel.data);
     free(z->events);
     free(z->given.data);
     zmq_msg_close(&z->in);
-    if (z->pull) zmq_close(z->pull);
+    if (z->pull)
+        zmq_close(z->pull);
     /* The handler goes last: until then libzmq may ask it, and no answer would be a yes. */
     io_zap_close(z->zap);
-    if (z->ctx) while (zmq_ctx_term(z->ctx) && zmq_errno() == EINTR) {}
-    if (z->epoll >= 0) close(z->epoll);
+    if (z->ctx)
+        while (zmq_ctx_term(z->ctx) && zmq_errno() == EINTR) {}
+    if (z->epoll >= 0)
+        close(z->epoll);
     explicit_bzero(z, sizeof *z);
     free(z);
 }
@@ -240,7 +251,8 @@ static int listener_v6(const struct addr *addr)
         bind(fd, (const struct sockaddr *)&at, sizeof at) == 0 && listen(fd, ZBACKLOG) == 0)
         return fd;
     int code = errno;
-    if (fd >= 0) close(fd);
+    if (fd >= 0)
+        close(fd);
     errno = code;
     return -1;
 }
@@ -255,9 +267,11 @@ int io_zmq_bind(struct io_zmq *z, const struct addr *addr, char ret_why[IO_ZMQ_W
                  (addr->family != 6 || (fd = listener_v6(addr)) >= 0) &&
                  io_zmq_set_int(z->pull, ZMQ_USE_FD, fd) &&
                  zmq_bind(z->pull, endpoint) == 0; /* from here on the descriptor is libzmq's */
-    if (bound) return 0;
+    if (bound)
+        return 0;
     why_set(ret_why, "cannot listen at ", endpoint, zmq_errno());
-    if (fd >= 0) close(fd);
+    if (fd >= 0)
+        close(fd);
     return CAM_ESYS;
 }
 

@@ -27,20 +27,23 @@ static int *link_slot(struct io_zmq *z, const struct link_dest *dest)
 static struct zlink *link_find(struct io_zmq *z, const struct link_dest *dest)
 {
     for (int i = *link_slot(z, dest); i != ZLINK_NONE; i = z->links[i].next)
-        if (link_dest_equal(&z->links[i].dest, dest)) return &z->links[i];
+        if (link_dest_equal(&z->links[i].dest, dest))
+            return &z->links[i];
     return NULL;
 }
 
 static void link_touch(struct io_zmq *z, struct zlink *l)
 {
-    if (l->touched) return;
+    if (l->touched)
+        return;
     l->touched = true;
     z->touched[z->touched_count++] = (int)(l - z->links);
 }
 
 static void link_wake_at(struct io_zmq *z, uint64_t at_ms)
 {
-    if (at_ms < z->timer_ms) z->timer_ms = at_ms;
+    if (at_ms < z->timer_ms)
+        z->timer_ms = at_ms;
 }
 
 /* Gives back what is parked, says DOWN and closes. What libzmq still holds vanishes, as links may. */
@@ -56,14 +59,17 @@ static void link_close(struct io_zmq *z, struct zlink *l)
     event_state(z, LINK_DOWN, &l->dest);
     epoll_ctl(z->epoll, EPOLL_CTL_DEL, l->fd, NULL);
     zmq_close(l->push);
-    while (*at != index) at = &z->links[*at].next;
+    while (*at != index)
+        at = &z->links[*at].next;
     *at = l->next;
     if (l->touched) {
         int i = 0;
-        while (z->touched[i] != index) i++;
+        while (z->touched[i] != index)
+            i++;
         z->touched[i] = z->touched[--z->touched_count];
     }
-    if (l->state == ZLINK_CONNECTING) z->connecting_count--;
+    if (l->state == ZLINK_CONNECTING)
+        z->connecting_count--;
     memset(l, 0, sizeof *l);
     l->next = z->free_link;
     z->free_link = index;
@@ -76,7 +82,8 @@ static void *push_open(struct io_zmq *z, const struct link_dest *dest)
     const int64_t incoming_max = ZPUSH_INCOMING_MAX;
     void *s = zmq_socket(z->ctx, ZMQ_PUSH);
 
-    if (!s) return NULL; /* out of descriptors, or the reaper is behind */
+    if (!s)
+        return NULL; /* out of descriptors, or the reaper is behind */
     io_zmq_endpoint(&dest->addr, endpoint);
     if (io_zmq_set_int(s, ZMQ_LINGER, 0) && io_zmq_set_int(s, ZMQ_IMMEDIATE, 1) &&
         io_zmq_set_int(s, ZMQ_SNDHWM, IO_ZMQ_SEND_QUEUE) && io_zmq_set_int(s, ZMQ_SNDTIMEO, 0) &&
@@ -99,7 +106,8 @@ static void *push_open(struct io_zmq *z, const struct link_dest *dest)
 
 static bool link_evict(struct io_zmq *z, struct zlink *oldest)
 {
-    if (!oldest) return false;
+    if (!oldest)
+        return false;
     z->count.evicted++;
     link_close(z, oldest);
     return true;
@@ -136,11 +144,15 @@ static struct zlink *link_open(struct io_zmq *z, const struct link_dest *dest)
     size_t size = sizeof(int);
     void *push;
 
-    if (!addr_is_usable(&dest->addr)) return NULL;
-    if (z->connecting_count >= IO_ZMQ_CONNECTING_MAX && !link_evict(z, link_doubtful(z))) return NULL;
-    if (z->free_link == ZLINK_NONE && !link_evict(z, link_quiet(z))) return NULL;
+    if (!addr_is_usable(&dest->addr))
+        return NULL;
+    if (z->connecting_count >= IO_ZMQ_CONNECTING_MAX && !link_evict(z, link_doubtful(z)))
+        return NULL;
+    if (z->free_link == ZLINK_NONE && !link_evict(z, link_quiet(z)))
+        return NULL;
     push = push_open(z, dest);
-    if (!push) return NULL;
+    if (!push)
+        return NULL;
     int index = z->free_link, *slot = link_slot(z, dest);
     struct zlink *l = &z->links[index];
     struct epoll_event ev = { .events = EPOLLIN, .data.u32 = (uint32_t)index };
@@ -178,7 +190,8 @@ void zlinks_heard(struct io_zmq *z, const uint8_t key[LINK_KEY_SIZE])
 static bool heard_since(const struct io_zmq *z, const uint8_t key[LINK_KEY_SIZE], uint64_t ms)
 {
     for (int i = 0; i < ZHEARD_MAX; i++)
-        if (z->heard[i].at_ms >= ms && memcmp(z->heard[i].key, key, LINK_KEY_SIZE) == 0) return true;
+        if (z->heard[i].at_ms >= ms && memcmp(z->heard[i].key, key, LINK_KEY_SIZE) == 0)
+            return true;
     return false;
 }
 
@@ -191,7 +204,8 @@ static void link_redial(struct io_zmq *z, struct zlink *l)
     void *push = push_open(z, &l->dest);
     int fd;
 
-    if (!push) return;
+    if (!push)
+        return;
     if (zmq_getsockopt(push, ZMQ_FD, &fd, &size) || epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &ev)) {
         zmq_close(push);
         return;
@@ -211,13 +225,15 @@ static void link_flush(struct io_zmq *z, struct zlink *l)
 {
     int done = 0;
     while (done < l->parked_count) {
-        if (zmq_send(l->push, l->parked[done].data, l->parked[done].size, ZMQ_DONTWAIT) < 0) break;
+        if (zmq_send(l->push, l->parked[done].data, l->parked[done].size, ZMQ_DONTWAIT) < 0)
+            break;
         l->parked_bytes -= l->parked[done].size;
         free(l->parked[done++].data);
         l->sent++;
         z->count.sent++;
     }
-    if (done == 0) return;
+    if (done == 0)
+        return;
     l->parked_count -= done;
     memmove(l->parked, l->parked + done, (size_t)l->parked_count * sizeof l->parked[0]);
     l->last_send_ms = z->mono_ms;
@@ -233,7 +249,8 @@ static bool link_room(struct zlink *l, size_t bytes)
     if (l->parked_count == l->parked_cap) {
         int cap = l->parked_cap ? l->parked_cap * 2 : LINK_PARKED_MAX;
         struct zparcel *more = realloc(l->parked, (size_t)cap * sizeof *more);
-        if (!more) return false;
+        if (!more)
+            return false;
         l->parked = more;
         l->parked_cap = cap;
     }
@@ -243,7 +260,8 @@ static bool link_room(struct zlink *l, size_t bytes)
 static void link_park(struct io_zmq *z, struct zlink *l, struct span bytes)
 {
     struct zparcel parcel = { NULL, bytes.size };
-    if (link_room(l, bytes.size)) parcel.data = malloc(bytes.size ? bytes.size : 1);
+    if (link_room(l, bytes.size))
+        parcel.data = malloc(bytes.size ? bytes.size : 1);
     if (!parcel.data) {
         io_zmq_event_unsent(z, &l->dest, bytes);
         return;
@@ -258,7 +276,8 @@ void io_zmq_send(struct io_zmq *z, const struct link_send *send)
     struct zlink *l = link_find(z, &send->to);
 
     assert(send->bytes.size <= LINK_MESSAGE_MAX);
-    if (!l) l = link_open(z, &send->to);
+    if (!l)
+        l = link_open(z, &send->to);
     if (!l) {
         io_zmq_event_unsent(z, &send->to, send->bytes);
         event_state(z, LINK_DOWN, &send->to);
@@ -293,7 +312,8 @@ static void link_look(struct io_zmq *z, struct zlink *l)
     bool writable = zmq_getsockopt(l->push, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT);
 
     if (l->state == ZLINK_CONNECTING) {
-        if (!writable) return;
+        if (!writable)
+            return;
         l->state = ZLINK_UP;
         z->connecting_count--;
         event_state(z, LINK_UP, &l->dest);
@@ -316,30 +336,36 @@ void zlinks_look(struct io_zmq *z)
     int list[LINK_OPEN_MAX], count = z->touched_count;
     memcpy(list, z->touched, (size_t)count * sizeof list[0]);
     z->touched_count = 0;
-    for (int i = 0; i < count; i++) z->links[list[i]].touched = false;
     for (int i = 0; i < count; i++)
-        if (z->links[list[i]].state != ZLINK_FREE) link_look(z, &z->links[list[i]]);
+        z->links[list[i]].touched = false;
+    for (int i = 0; i < count; i++)
+        if (z->links[list[i]].state != ZLINK_FREE)
+            link_look(z, &z->links[list[i]]);
 }
 
 static uint64_t link_deadline_ms(const struct zlink *l)
 {
-    if (l->state == ZLINK_CONNECTING) return l->since_ms + IO_ZMQ_CONNECT_MS;
+    if (l->state == ZLINK_CONNECTING)
+        return l->since_ms + IO_ZMQ_CONNECT_MS;
     return l->stalled_ms ? l->stalled_ms + IO_ZMQ_STALL_MS : l->last_send_ms + IO_ZMQ_IDLE_MS;
 }
 
 void zlinks_time_passes(struct io_zmq *z)
 {
-    if (z->mono_ms < z->timer_ms) return;
+    if (z->mono_ms < z->timer_ms)
+        return;
     z->timer_ms = NOW_NEVER;
     for (int i = 0; i < LINK_OPEN_MAX; i++) {
         struct zlink *l = &z->links[i];
-        if (l->state == ZLINK_FREE) continue;
+        if (l->state == ZLINK_FREE)
+            continue;
         uint64_t at = link_deadline_ms(l);
         if (at > z->mono_ms) {
             link_wake_at(z, at);
             continue;
         }
-        if (l->state == ZLINK_CONNECTING || l->stalled_ms) z->count.lost++;
+        if (l->state == ZLINK_CONNECTING || l->stalled_ms)
+            z->count.lost++;
         link_close(z, l);
     }
 }
@@ -350,8 +376,10 @@ void zlink_wake(struct io_zmq *z, uint32_t index) { link_touch(z, &z->links[inde
 
 void zlinks_init(struct io_zmq *z)
 {
-    for (int i = 0; i < ZLINK_SLOTS; i++) z->slots[i] = ZLINK_NONE;
-    for (int i = 0; i < LINK_OPEN_MAX; i++) z->links[i].next = i + 1 < LINK_OPEN_MAX ? i + 1 : ZLINK_NONE;
+    for (int i = 0; i < ZLINK_SLOTS; i++)
+        z->slots[i] = ZLINK_NONE;
+    for (int i = 0; i < LINK_OPEN_MAX; i++)
+        z->links[i].next = i + 1 < LINK_OPEN_MAX ? i + 1 : ZLINK_NONE;
     z->timer_ms = NOW_NEVER;
 }
 
@@ -359,8 +387,10 @@ void zlinks_free(struct io_zmq *z, int linger_ms)
 {
     for (int i = 0; i < LINK_OPEN_MAX; i++) {
         struct zlink *l = &z->links[i];
-        if (l->state == ZLINK_FREE) continue;
-        if (l->state == ZLINK_UP) io_zmq_set_int(l->push, ZMQ_LINGER, linger_ms);
+        if (l->state == ZLINK_FREE)
+            continue;
+        if (l->state == ZLINK_UP)
+            io_zmq_set_int(l->push, ZMQ_LINGER, linger_ms);
         link_close(z, l);
     }
 }

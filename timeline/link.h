@@ -40,9 +40,11 @@ struct link_send {
 
 static inline bool link_dest_equal(const struct link_dest *a, const struct link_dest *b)
 {
-    if (!addr_equal(&a->addr, &b->addr)) return false;
+    if (!addr_equal(&a->addr, &b->addr))
+        return false;
     for (int i = 0; i < LINK_KEY_SIZE; i++)
-        if (a->key[i] != b->key[i]) return false;
+        if (a->key[i] != b->key[i])
+            return false;
     return true;
 }
 

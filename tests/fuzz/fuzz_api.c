@@ -21,7 +21,8 @@ struct input {
 
 static void require(bool holds)
 {
-    if (!holds) abort();
+    if (!holds)
+        abort();
 }
 
 static bool no_datagram(void *ctx, struct addr *from, struct span *data)
@@ -43,7 +44,8 @@ static void drop_message(void *ctx, const struct link_send *send) { (void)ctx, (
 static bool next_line(void *ctx, uint64_t *ret_client, struct span *ret_text)
 {
     struct input *in = ctx;
-    if (in->at == in->end) return false;
+    if (in->at == in->end)
+        return false;
     const uint8_t *stop = memchr(in->at, '\n', (size_t)(in->end - in->at));
     *ret_text = span(in->at, (size_t)((stop ? stop : in->end) - in->at));
     *ret_client = in->line++ % CLIENTS;

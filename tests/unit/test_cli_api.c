@@ -30,9 +30,11 @@ void timeline_command(struct timeline *t, struct now now, const struct timeline_
     snprintf(last_name, sizeof last_name, "%s", c->name ? c->name : "(null)");
     snprintf(last_who, sizeof last_who, "%s", c->who ? c->who : "(null)");
     assert_true(c->text.size < sizeof last_text);
-    if (c->text.size) memcpy(last_text, c->text.data, c->text.size);
+    if (c->text.size)
+        memcpy(last_text, c->text.data, c->text.size);
     last_text[c->text.size] = '\0';
-    if (c->identity) memcpy(last_pk, c->identity->pk, KEY_SIZE);
+    if (c->identity)
+        memcpy(last_pk, c->identity->pk, KEY_SIZE);
 }
 const struct identity *timeline_identity(const struct timeline *t)
 {
@@ -130,7 +132,8 @@ static void carry(struct kad *from, const struct addr *from_at, struct kad *to, 
     struct kad_datagram d;
     uint8_t copy[KAD_DATAGRAM_MAX];
     while (kad_next_out(from, &d)) {
-        if (!addr_equal(&d.to, to_at)) continue;
+        if (!addr_equal(&d.to, to_at))
+            continue;
         memcpy(copy, d.data, d.size);
         kad_recv(to, now, from_at, copy, d.size);
     }
@@ -147,7 +150,8 @@ static void pump(struct fixture *f, int ms)
         kad_tick(f->other, f->now);
         carry(f->kad, &f->at, f->other, &f->other_at, f->now);
         carry(f->other, &f->other_at, f->kad, &f->at, f->now);
-        while (kad_next_event(f->kad, &e)) api_kad_event(f->api, f->now, &e);
+        while (kad_next_event(f->kad, &e))
+            api_kad_event(f->api, f->now, &e);
         while (kad_next_event(f->other, &e)) {}
     }
 }
@@ -163,7 +167,8 @@ static json_t *next(struct fixture *f, uint64_t client)
     struct api_reply r;
     json_decref(f->reply);
     f->reply = NULL;
-    if (!api_next_reply(f->api, &r)) return NULL;
+    if (!api_next_reply(f->api, &r))
+        return NULL;
     assert_int_equal(r.client, client);
     f->reply = json_loadb((const char *)r.text.data, r.text.size, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(f->reply);
@@ -187,8 +192,10 @@ static void expect_done(struct fixture *f, uint64_t client, json_int_t tag, int 
     assert_true(json_is_true(json_object_get(r, "done")));
     assert_int_equal(num(r, "tag"), tag);
     assert_int_equal(num(r, "status"), status);
-    if (word) assert_string_equal(str(r, "error"), word);
-    else assert_null(json_object_get(r, "error"));
+    if (word)
+        assert_string_equal(str(r, "error"), word);
+    else
+        assert_null(json_object_get(r, "error"));
 }
 
 static json_t *expect_row(struct fixture *f, json_int_t tag)
@@ -205,7 +212,8 @@ static json_t *expect_row(struct fixture *f, json_int_t tag)
 static void answer(struct fixture *f, const struct timeline_row *row, int status, const char *message)
 {
     struct timeline_answer a = { .client = last_command.client, .last = true, .status = status };
-    if (row) a.row = *row;
+    if (row)
+        a.row = *row;
     snprintf(a.message, sizeof a.message, "%s", message);
     api_answer(f->api, f->now, &a);
 }
@@ -397,7 +405,8 @@ static void expect_keys(const json_t *row, const char *keys)
     char copy[512];
     snprintf(copy, sizeof copy, "%s", keys);
     for (char *key = strtok(copy, " "); key; key = strtok(NULL, " "))
-        if (!json_object_get(row, key)) fail_msg("row has no \"%s\"", key);
+        if (!json_object_get(row, key))
+            fail_msg("row has no \"%s\"", key);
 }
 
 static json_t *row_of(struct fixture *f, const struct timeline_row *row)
@@ -640,7 +649,8 @@ static int bits_between(const char *a, const char *b)
     for (int i = 0; i < 40; i++) {
         char one[2] = { a[i] }, two[2] = { b[i] };
         unsigned long differ = strtoul(one, NULL, 16) ^ strtoul(two, NULL, 16);
-        if (differ) return 4 * (39 - i) + (differ >= 8 ? 4 : differ >= 4 ? 3 : differ >= 2 ? 2 : 1);
+        if (differ)
+            return 4 * (39 - i) + (differ >= 8 ? 4 : differ >= 4 ? 3 : differ >= 2 ? 2 : 1);
     }
     return 0;
 }
@@ -670,10 +680,13 @@ static void test_dht_in_status(void **state)
         const json_t *kinds = json_object_get(dht, ways[way]);
         expect_keys(kinds, "ping find_node get_peers announce_peer get put sget sput unknown replies errors");
         json_int_t queries = 0;
-        for (unsigned i = 0; i < KAD_QUERY_KINDS; i++) queries += num(kinds, kad_query_name(i));
+        for (unsigned i = 0; i < KAD_QUERY_KINDS; i++)
+            queries += num(kinds, kad_query_name(i));
         json_int_t all = queries + num(kinds, "replies") + num(kinds, "errors");
-        if (way) assert_int_equal(all, k.out_datagrams);
-        else assert_int_equal(queries, k.in_queries);
+        if (way)
+            assert_int_equal(all, k.out_datagrams);
+        else
+            assert_int_equal(queries, k.in_queries);
     }
     assert_true(num(json_object_get(dht, "out"), "ping") >= 1);
     assert_true(num(json_object_get(dht, "in"), "replies") >= 1);

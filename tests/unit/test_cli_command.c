@@ -20,7 +20,8 @@ static char why[CLI_WHY_MAX];
 static int parse(const char *const argv[])
 {
     int argc = 0;
-    while (argv[argc]) argc++;
+    while (argv[argc])
+        argc++;
     why[0] = '\0';
     return command_parse(argc, argv, &args, why);
 }
@@ -95,7 +96,8 @@ static void test_joins(void **state)
     const char *argv[2 * (CONF_JOIN_MAX + 1) + 1];
     int argc = 0;
     argv[argc++] = "node";
-    for (int i = 0; i <= CONF_JOIN_MAX; i++) argv[argc++] = "--join", argv[argc++] = "h:1";
+    for (int i = 0; i <= CONF_JOIN_MAX; i++)
+        argv[argc++] = "--join", argv[argc++] = "h:1";
     assert_int_equal(command_parse(argc, argv, &args, why), CAM_EUSAGE);
     assert_int_equal(args.join_count, CONF_JOIN_MAX);
     assert_int_equal(command_parse(argc - 2, argv, &args, why), 0);
@@ -220,7 +222,8 @@ static void test_every_menu_item_is_whole(void **state)
     for (size_t m = 0; m < 2; m++)
         for (const struct menu_item *item = menus[m]; item->label; item++) {
             assert_true(item->hint && *item->hint);
-            if (!item->command) continue;
+            if (!item->command)
+                continue;
             const struct command *c = command_find(item->command);
             assert_non_null(c);
             size_t open = 0, secret = 0;

@@ -65,8 +65,10 @@ static int teardown(void **state)
 static bool server_next(struct io_api_server *s, uint64_t *client, const char **text, size_t *size)
 {
     for (int i = 0; i < 50; i++) {
-        if (io_api_next(s, client, text, size)) return true;
-        if (io_api_ready(s)) continue;
+        if (io_api_next(s, client, text, size))
+            return true;
+        if (io_api_ready(s))
+            continue;
         struct pollfd fd = { io_api_server_fd(s), POLLIN, 0 };
         poll(&fd, 1, 100);
     }
@@ -88,7 +90,8 @@ static void *serve_thread(void *arg)
         for (int row = 0; row < f->rows; row++) {
             int n = snprintf(reply, sizeof reply, "{\"v\":1,\"tag\":%lld,\"row\":{\"n\":%d}}", (long long)tag,
                              row);
-            if (io_api_reply(f->server, client, reply, (size_t)n)) break;
+            if (io_api_reply(f->server, client, reply, (size_t)n))
+                break;
         }
         int n = snprintf(reply, sizeof reply,
                          "{\"v\":1,\"tag\":%lld,\"done\":true,\"status\":%d,\"error\":\"taken\"}",
@@ -114,7 +117,8 @@ static void test_nobody_there(void **state)
     assert_int_equal(io_api_connect(&f->home, &c), CAM_ENONODE);
     /* A socket file that a killed node left behind changes nothing: the lock decides. */
     FILE *left = fopen(f->home.socket, "w");
-    if (left) fclose(left);
+    if (left)
+        fclose(left);
     assert_int_equal(io_api_connect(&f->home, &c), CAM_ENONODE);
 }
 

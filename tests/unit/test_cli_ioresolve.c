@@ -73,7 +73,8 @@ static void test_unknown_is_asked_again_later(void **state)
     for (int i = 0; i < 3; i++) {
         io_resolve_turn(r, now);
         struct pollfd fd = { io_resolve_fd(r), POLLIN, 0 };
-        if (poll(&fd, 1, 20000) != 1) skip(); /* a resolver that keeps one waiting longer than that */
+        if (poll(&fd, 1, 20000) != 1)
+            skip(); /* a resolver that keeps one waiting longer than that */
         io_resolve_turn(r, now);
         assert_false(io_resolve_next(r, &addr));
         assert_true(io_resolve_deadline_ms(r) == now + wait);
@@ -93,7 +94,8 @@ static void test_bounded_and_closed_while_asking(void **state)
     (void)state;
     assert_int_equal(io_resolve_open(&r), 0);
     struct conf_host h = host("localhost:1");
-    for (int i = 0; i < IO_RESOLVE_HOSTS_MAX; i++) assert_int_equal(io_resolve_add(r, &h, 0), 0);
+    for (int i = 0; i < IO_RESOLVE_HOSTS_MAX; i++)
+        assert_int_equal(io_resolve_add(r, &h, 0), 0);
     assert_int_equal(io_resolve_add(r, &h, 0), CAM_EFULL);
     io_resolve_turn(r, 0); /* as many threads */
     io_resolve_close(r);   /* they end by themselves, and nobody waits for them */

@@ -41,7 +41,8 @@ static void note(const char *what)
     last = last ? last + 1 : w.trace;
     size_t n = strlen(what);
     if (strncmp(last, what, n) == 0 && (last[n] == '\0' || last[n] == '+')) {
-        if (last[n] == '\0') snprintf(w.trace + used, sizeof w.trace - used, "+");
+        if (last[n] == '\0')
+            snprintf(w.trace + used, sizeof w.trace - used, "+");
         return;
     }
     snprintf(w.trace + used, sizeof w.trace - used, "%s%s", used ? " " : "", what);
@@ -122,7 +123,8 @@ bool timeline_next_out(struct timeline *t, bool promises, struct link_send *s)
 {
     int *left = promises ? &w.out_promise : &w.out_free;
     (void)t;
-    if (!*left) return false;
+    if (!*left)
+        return false;
     (*left)--;
     memset(s, 0, sizeof *s);
     s->bytes = promises ? span("promise", 7) : span("free", 4);
@@ -142,7 +144,8 @@ void timeline_committed(struct timeline *t, struct now n, int err)
 bool timeline_next_answer(struct timeline *t, struct timeline_answer *a)
 {
     (void)t;
-    if (w.answers <= w.unanswered) return false;
+    if (w.answers <= w.unanswered)
+        return false;
     w.answers--;
     memset(a, 0, sizeof *a);
     a->client = w.asked[w.answers];
@@ -173,7 +176,8 @@ static bool udp_next(void *ctx, struct addr *from, struct span *data)
         w.krpc.size = 0;
         return true;
     }
-    if (!w.datagrams) return false;
+    if (!w.datagrams)
+        return false;
     w.datagrams--;
     *data = span("not krpc", 8);
     note("udp");
@@ -183,14 +187,16 @@ static void udp_send(void *ctx, const struct addr *to, struct span data)
 {
     const uint8_t *token = memmem(data.data, data.size, "5:token8:", 9);
     (void)ctx, (void)to;
-    if (token) memcpy(w.token, token + 9, sizeof w.token);
+    if (token)
+        memcpy(w.token, token + 9, sizeof w.token);
     bool query = memmem(data.data, data.size, "1:y1:q", 6), error = memmem(data.data, data.size, "1:y1:e", 6);
     note(query ? "query" : error ? "error" : token ? "reply" : "stored");
 }
 static bool link_next(void *ctx, struct link_event *e)
 {
     (void)ctx;
-    if (!w.link_messages) return false;
+    if (!w.link_messages)
+        return false;
     w.link_messages--;
     memset(e, 0, sizeof *e);
     e->bytes = span("x", 1);
@@ -204,7 +210,8 @@ static void link_send(void *ctx, const struct link_send *s)
 static bool api_next(void *ctx, uint64_t *client, struct span *text)
 {
     (void)ctx;
-    if (!w.requests) return false;
+    if (!w.requests)
+        return false;
     w.requests--;
     *client = 3;
     *text = span_str("{\"tag\":1,\"do\":\"post\",\"text\":\"x\"}");
@@ -329,7 +336,8 @@ static int hears(struct fixture *f, const char *text, size_t size)
     static uint8_t buf[512];
     memcpy(buf, text, size);
     uint8_t *token = memmem(buf, size, "5:token8:", 9);
-    if (token) memcpy(token + 9, w.token, sizeof w.token);
+    if (token)
+        memcpy(token + 9, w.token, sizeof w.token);
     w.krpc = span(buf, size);
     return turn(f);
 }

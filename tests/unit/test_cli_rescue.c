@@ -44,21 +44,25 @@ static void deliver(struct world *w, const struct addr *from, const struct kad_d
     uint8_t copy[KAD_DATAGRAM_MAX];
     memcpy(copy, d->data, d->size);
     for (int i = 0; i < CITIZENS; i++)
-        if (d->to.port == 7000 + i) kad_recv(w->citizens[i], w->now, from, copy, d->size);
+        if (d->to.port == 7000 + i)
+            kad_recv(w->citizens[i], w->now, from, copy, d->size);
     for (int i = 0; i < w->n_lost && !w->cut; i++)
-        if (d->to.port == w->lost[i].at.port) rescue_recv(w->lost[i].rescue, w->now, from, copy, d->size);
+        if (d->to.port == w->lost[i].at.port)
+            rescue_recv(w->lost[i].rescue, w->now, from, copy, d->size);
 }
 
 static void drain_lost(struct world *w, struct lost *l)
 {
     struct kad_datagram d;
     struct kad_dirty dirty;
-    while (rescue_next_out(l->rescue, &d)) deliver(w, &l->at, &d);
+    while (rescue_next_out(l->rescue, &d))
+        deliver(w, &l->at, &d);
     while (l->n_found < sizeof l->found / sizeof *l->found && rescue_next_found(l->rescue, &l->found[l->n_found]))
         l->n_found++;
     while (rescue_next_dirty(l->rescue, &dirty)) {
         assert_memory_equal(dirty.key.data, RESCUE_KEY, strlen(RESCUE_KEY));
-        if (!span_equal(dirty.key, span_str(RESCUE_KEY "table"))) continue;
+        if (!span_equal(dirty.key, span_str(RESCUE_KEY "table")))
+            continue;
         assert_true(dirty.value.size <= sizeof l->table);
         memcpy(l->table, dirty.value.data, dirty.value.size);
         l->table_size = dirty.value.size;
@@ -73,11 +77,13 @@ static void drain(struct world *w)
     struct kad_dirty dirty;
     for (int i = 0; i < CITIZENS; i++) {
         struct addr from = at_port((uint16_t)(7000 + i));
-        while (kad_next_out(w->citizens[i], &d)) deliver(w, &from, &d);
+        while (kad_next_out(w->citizens[i], &d))
+            deliver(w, &from, &d);
         while (kad_next_event(w->citizens[i], &e)) {}
         while (kad_next_dirty(w->citizens[i], &dirty)) {}
     }
-    for (int i = 0; i < w->n_lost; i++) drain_lost(w, &w->lost[i]);
+    for (int i = 0; i < w->n_lost; i++)
+        drain_lost(w, &w->lost[i]);
 }
 
 static void pass(struct world *w, uint64_t ms)
@@ -85,9 +91,12 @@ static void pass(struct world *w, uint64_t ms)
     for (uint64_t i = 0; i < ms; i += 10) {
         w->now.mono_ms += 10;
         w->now.wall_ms += 10;
-        for (int j = 0; j < CITIZENS; j++) kad_tick(w->citizens[j], w->now);
-        for (int j = 0; j < w->n_lost; j++) rescue_tick(w->lost[j].rescue, w->now);
-        for (int round = 0; round < 4; round++) drain(w);
+        for (int j = 0; j < CITIZENS; j++)
+            kad_tick(w->citizens[j], w->now);
+        for (int j = 0; j < w->n_lost; j++)
+            rescue_tick(w->lost[j].rescue, w->now);
+        for (int round = 0; round < 4; round++)
+            drain(w);
     }
 }
 
@@ -110,7 +119,8 @@ static int setup(void **state)
     w->rng = rng_seeded(&w->seeded, 5);
     for (int i = 0; i < CITIZENS; i++) {
         w->citizens[i] = kad_new(&config, &w->rng, w->now);
-        if (i) assert_int_equal(kad_join(w->citizens[i], w->now, &first), 0);
+        if (i)
+            assert_int_equal(kad_join(w->citizens[i], w->now, &first), 0);
     }
     pass(w, 4000);
     *state = w;
@@ -120,8 +130,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-    for (int i = 0; i < CITIZENS; i++) kad_free(w->citizens[i]);
-    for (int i = 0; i < w->n_lost; i++) rescue_free(w->lost[i].rescue);
+    for (int i = 0; i < CITIZENS; i++)
+        kad_free(w->citizens[i]);
+    for (int i = 0; i < w->n_lost; i++)
+        rescue_free(w->lost[i].rescue);
     free(w);
     return 0;
 }
@@ -129,7 +141,8 @@ static int teardown(void **state)
 static bool found(const struct lost *l, uint16_t port)
 {
     for (size_t i = 0; i < l->n_found; i++)
-        if (l->found[i].port == port) return true;
+        if (l->found[i].port == port)
+            return true;
     return false;
 }
 
@@ -209,7 +222,8 @@ static void test_two_find_each_other(void **state)
                 *other = lost_new(w, "another", 4003);
     struct rescue_status s;
     pass(w, AFTER_MS);
-    for (int i = 0; i < 3; i++) enter(w, &w->lost[i]);
+    for (int i = 0; i < 3; i++)
+        enter(w, &w->lost[i]);
     pass(w, 5000);
     assert_true(found(a, 4002) || found(b, 4001)); /* announcing comes before asking */
     pass(w, RESCUE_ROUND_MIN_MS);
@@ -241,7 +255,8 @@ static void test_crowd(void **state)
     hash_sha1(hash, "camellia", 8);
     for (int i = 0; i < 120; i++) {
         assert_int_equal(kad_announce(w->citizens[i % CITIZENS], w->now, hash, (uint16_t)(20000 + i), 1), 0);
-        if (i % CITIZENS == 0) pass(w, 500);
+        if (i % CITIZENS == 0)
+            pass(w, 500);
     }
     pass(w, AFTER_MS);
     enter(w, a);

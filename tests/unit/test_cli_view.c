@@ -302,7 +302,8 @@ static void test_json_one_object_a_line(void **state)
     assert_int_equal(view_done(&p.view, 0, NULL, "words"), 0);
     page_read(&p);
     size_t lines = 0;
-    for (const char *at = p.out; *at; at++) lines += *at == '\n';
+    for (const char *at = p.out; *at; at++)
+        lines += *at == '\n';
     assert_int_equal(lines, 2);
     assert_int_equal(p.err_size, 0);
     page_close(&p);
@@ -388,8 +389,10 @@ static void test_every_kind_renders(void **state)
         struct page p;
         page_open(&p, VIEW_PEOPLE);
         show(&p, (enum view_kind)kind, json_object());
-        if (kind == VIEW_NOTHING) assert_int_equal(p.out_size, 0);
-        else assert_true(p.out_size > 0);
+        if (kind == VIEW_NOTHING)
+            assert_int_equal(p.out_size, 0);
+        else
+            assert_true(p.out_size > 0);
         show(&p, (enum view_kind)kind,
              json_pack("{s:i,s:n,s:[],s:s,s:f}", "user", 7, "id", "text", "time", "soon", "rtt_ms", 1.5));
         page_close(&p);

@@ -39,9 +39,12 @@ static int open_store(void **state)
     ours_s = 0;
     now = made_now(MADE_T0);
     int err = store_open(":memory:", &s, why);
-    if (!err) err = store_author_role(s, me->pk, STORE_OWN);
-    if (!err) err = store_author_role(s, ana->pk, STORE_FOLLOWED);
-    if (!err) err = store_author_role(s, bob->pk, STORE_FOLLOWED);
+    if (!err)
+        err = store_author_role(s, me->pk, STORE_OWN);
+    if (!err)
+        err = store_author_role(s, ana->pk, STORE_FOLLOWED);
+    if (!err)
+        err = store_author_role(s, bob->pk, STORE_FOLLOWED);
     return err;
 }
 

@@ -96,7 +96,8 @@ static void peer_turn(struct peer *p)
             p->last_size = e.bytes.size;
             memcpy(p->last, e.bytes.data, e.bytes.size < sizeof p->last ? e.bytes.size : sizeof p->last);
             if (e.bytes.size >= 4) {
-                if (be32(e.bytes.data) < p->expect) p->ordered = false;
+                if (be32(e.bytes.data) < p->expect)
+                    p->ordered = false;
                 p->expect = be32(e.bytes.data) + 1;
             }
             break;
@@ -110,8 +111,10 @@ static void pump(struct peer *a, struct peer *b, const int *value, int want)
     uint64_t end = mono_ms() + WAIT_MS;
     while (*value < want && mono_ms() < end) {
         peer_turn(a);
-        if (b && b->z) peer_turn(b);
-        if (*value >= want || io_zmq_ready(a->z) || (b && b->z && io_zmq_ready(b->z))) continue;
+        if (b && b->z)
+            peer_turn(b);
+        if (*value >= want || io_zmq_ready(a->z) || (b && b->z && io_zmq_ready(b->z)))
+            continue;
         struct pollfd fds[2] = { { io_zmq_fd(a->z), POLLIN, 0 },
                                  { b && b->z ? io_zmq_fd(b->z) : -1, POLLIN, 0 } };
         poll(fds, 2, 200);
@@ -123,7 +126,8 @@ static void pump_for(struct peer *a, struct peer *b, uint64_t ms)
 {
     for (uint64_t end = mono_ms() + ms; mono_ms() < end;) {
         peer_turn(a);
-        if (b) peer_turn(b);
+        if (b)
+            peer_turn(b);
         struct pollfd fds[2] = { { io_zmq_fd(a->z), POLLIN, 0 }, { b ? io_zmq_fd(b->z) : -1, POLLIN, 0 } };
         poll(fds, 2, 10);
     }
@@ -176,7 +180,8 @@ static void test_flat_out(void **state)
     for (uint32_t i = 0; i < COUNT; i++) {
         put_be32(bytes, i);
         io_zmq_send(a.z, &s);
-        if (i % 500 == 499) pump(&a, &b, &b.received, (int)i - 3000 > 0 ? (int)i - 3000 - a.unsent : 0);
+        if (i % 500 == 499)
+            pump(&a, &b, &b.received, (int)i - 3000 > 0 ? (int)i - 3000 - a.unsent : 0);
     }
     pump(&a, &b, &b.received, COUNT + 1 - a.unsent);
     assert_int_equal(b.received + a.unsent, COUNT + 1); /* each arrived or was given back */
@@ -346,7 +351,8 @@ static void test_absent_peer_parks_a_few(void **state)
     peer_open(&a);
     nowhere.addr.port = free_port();
     memcpy(nowhere.key, a.dest.key, LINK_KEY_SIZE);
-    for (int i = 0; i < LINK_PARKED_MAX + 3; i++) send_text(&a, &nowhere, "anyone?");
+    for (int i = 0; i < LINK_PARKED_MAX + 3; i++)
+        send_text(&a, &nowhere, "anyone?");
     peer_turn(&a);
     assert_int_equal(a.unsent, 3); /* no room: given back at once */
     a.skew_ms = IO_ZMQ_CONNECT_MS + 1;
@@ -396,7 +402,8 @@ static void test_peer_that_does_not_read(void **state)
     struct link_send s = { b.dest, span(bytes, SIZE) };
     for (int i = 0; i < COUNT; i++) {
         io_zmq_send(a.z, &s);
-        if (i % 64 == 0) peer_turn(&a); /* b takes no turns */
+        if (i % 64 == 0)
+            peer_turn(&a); /* b takes no turns */
     }
     peer_turn(&a);
     io_zmq_counters(a.z, &count);

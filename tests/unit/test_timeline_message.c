@@ -276,11 +276,16 @@ static int decode_text(const char *text)
     struct bytes_out out = bytes_out(buf, sizeof buf);
     static const uint8_t filler[SIG_SIZE] = { 1 };
     for (; *text; text++) {
-        if (*text == 'K') ben_put_str(&out, ana->pk, KEY_SIZE);
-        else if (*text == 'H') ben_put_str(&out, posts[0].header, POST_HEADER_SIZE);
-        else if (*text == 'S') ben_put_str(&out, filler, SIG_SIZE);
-        else if (*text == 'Z') ben_put_str(&out, filler, HASH_SIZE);
-        else bytes_put_u8(&out, (uint8_t)*text);
+        if (*text == 'K')
+            ben_put_str(&out, ana->pk, KEY_SIZE);
+        else if (*text == 'H')
+            ben_put_str(&out, posts[0].header, POST_HEADER_SIZE);
+        else if (*text == 'S')
+            ben_put_str(&out, filler, SIG_SIZE);
+        else if (*text == 'Z')
+            ben_put_str(&out, filler, HASH_SIZE);
+        else
+            bytes_put_u8(&out, (uint8_t)*text);
     }
     struct message m;
     return message_decode(span(buf, out.size), &m);
@@ -413,10 +418,12 @@ static void test_bent_at_random(void **state)
             struct message_feed feed;
             size_t n = 0;
             if (m.kind == MESSAGE_BATCH) {
-                for (struct ben_iter it = message_items(&m.batch); message_item_next(&it, &item);) n++;
+                for (struct ben_iter it = message_items(&m.batch); message_item_next(&it, &item);)
+                    n++;
                 assert_int_equal(n, m.batch.n_posts);
             } else if (m.kind == MESSAGE_HAVE) {
-                for (struct ben_iter it = message_feeds(&m.have); message_feed_next(&it, &feed);) n++;
+                for (struct ben_iter it = message_feeds(&m.have); message_feed_next(&it, &feed);)
+                    n++;
                 assert_int_equal(n, m.have.n_feeds);
             }
         }
