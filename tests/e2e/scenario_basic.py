@@ -21,7 +21,7 @@ def two_homes(w):
     wait_until("received", lambda: ana.ok("outbox") == [], 5)
 
 
-@scenario()
+@scenario(timeout=120)
 def json_shapes(w):
     """Every object has the keys that scripts may rely on, of the right kind."""
     ana, bob = w.home("ana"), w.home("bob")
