@@ -6,7 +6,7 @@
  *         [--mean S] [--returns P]                   sessions, and the share of nodes that crash and come back
  *         [--loss P] [--duplicate P] [--reorder P] [--cuts N]   faults; each N-th hour the network is cut in two
  *         [--fill | --join]                          how it begins
- *   scale --curve [--nodes MAX]            lookups by the size of the network, 1,000 to MAX: the rows of docs/scale.tsv
+ *   scale --curve [--nodes MAX] [--from N] lookups by the size of the network, 1,000 to MAX: the rows of docs/scale.tsv
  *   scale --alike [--nodes N] [--hours H]  networks that joined and lived beside one filled directly
  *   scale --seeds                          what every commit must pass; ends with "N passed, N failed"
  */
@@ -30,7 +30,7 @@
 
 struct options {
     struct scale_world_config world;
-    uint32_t keys, mortal, cuts;
+    uint32_t keys, mortal, cuts, from;
     double hours;
     bool fill, join, curve, alike, seeds;
 };
@@ -271,6 +271,8 @@ static int curve(const struct options *o)
 
     printf("nodes\tready_s\tmib\tbytes_a_node\tcontacts\tputs\tgets\tfound\thops\tasked\tnamed\tp50_ms\tp99_ms\treal_s\n");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && sizes[i] <= o->world.net.slots; i++) {
+        if (sizes[i] < o->from)
+            continue;
         struct scale_world_config config = o->world;
         struct scale_world w;
         struct scale_shape s;
@@ -278,6 +280,7 @@ static int curve(const struct options *o)
         config.net.slots = sizes[i];
         config.fill = true;
         config.life.mean_s = 0;
+        config.mutable_every = 0;
         scale_world_open(&w, &config);
         double ready_s = scale_real_s() - begun_s;
         struct scale_tally puts = run_batch(&w, SCALE_PUT, 0, FINDS, false, 400);
@@ -362,6 +365,7 @@ static const struct option long_options[] = {
     {"duplicate", required_argument, NULL, 'd'}, {"reorder", required_argument, NULL, 'r'},
     {"returns", required_argument, NULL, 'R'}, {"cuts", required_argument, NULL, 'c'},
     {"mutable", required_argument, NULL, 'M'}, {"mortal", required_argument, NULL, 'o'},
+    {"from", required_argument, NULL, 'F'},
     {"fill", no_argument, NULL, 'f'},
     {"join", no_argument, NULL, 'j'},         {"curve", no_argument, NULL, 'C'},
     {"alike", no_argument, NULL, 'A'},        {"seeds", no_argument, NULL, 'S'},
@@ -384,6 +388,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'r': o->world.net.reorder = atof(optarg); break;
         case 'R': o->world.life.returns = atof(optarg); break;
         case 'c': o->cuts = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'F': o->from = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'o': o->mortal = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'M': o->world.mutable_every = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'f': o->fill = true; break;

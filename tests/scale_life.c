@@ -6,8 +6,6 @@
 
 #include "tests/scale_memory.h"
 
-#define GROWTH_S 10.0      /* joining: the network grows e times in this */
-
 /* ---- what a node has saved ----------------------------------------------------------------------------- */
 
 struct record { struct span key, value; }; /* both in one block, the key first */
@@ -168,7 +166,7 @@ void scale_life_join_all(struct scale_life *life)
 
     for (uint32_t i = 0; i < net->config.slots; i++) {
         scale_life_join(life, i);
-        scale_net_run(net, start_ms + (uint64_t)(log(i + 2) * GROWTH_S * 1000));
+        scale_net_run(net, start_ms + (uint64_t)(log(i + 2) * SCALE_GROWTH_S * 1000));
     }
 }
 

@@ -15,6 +15,7 @@
 #include "tests/scale_net.h"
 
 #define SCALE_SESSION_MEAN_S 10000.0
+#define SCALE_GROWTH_S 10.0 /* joining: the network grows e times in this */
 #define SCALE_ENTRIES 3 /* nodes a stranger is told to join through */
 
 struct scale_life_config {
