@@ -117,10 +117,9 @@ static void live(struct scale_world *w, double seconds, bool cut)
         return;
     }
     scale_world_run(w, seconds / 3);
-    w->net->cut = true;
-    w->net->cut_salt++;
+    scale_net_cut(w->net, true);
     scale_world_run(w, seconds / 3);
-    w->net->cut = false;
+    scale_net_cut(w->net, false);
     scale_world_run(w, seconds / 3);
 }
 
@@ -330,16 +329,16 @@ static void show_shape(struct scale_world *w, const char *name, const struct sca
 static int alike(const struct options *o)
 {
     struct scale_world_config config = o->world;
-    struct scale_world w;
+    struct scale_world w, other;
     struct scale_shape filled, s;
     char name[32];
 
+    scale_world_open(&w, &config);
     config.fill = true;
-    scale_world_open(&w, &config);
-    show_shape(&w, "filled directly", NULL, &filled);
-    scale_world_close(&w);
-    config.fill = false;
-    scale_world_open(&w, &config);
+    config.like = &w.net->ids; /* what ids make of a table is the same in both */
+    scale_world_open(&other, &config);
+    show_shape(&other, "filled directly", NULL, &filled);
+    scale_world_close(&other);
     show_shape(&w, "joined, settled", &filled, &s);
     scale_shape_clear(&s);
     scale_life_begin(w.life);

@@ -254,7 +254,7 @@ static void settle(struct scale_net *net, uint32_t slot, struct scale_rand *r)
     k->self_dirty = k->table_changed = false;
 }
 
-void scale_fill(struct scale_net *net)
+void scale_fill(struct scale_net *net, const struct scale_ids *like)
 {
     struct order o = {.net = net, .n = net->config.slots, .r = scale_rand(net->config.seed, "fill")};
 
@@ -268,6 +268,8 @@ void scale_fill(struct scale_net *net)
         struct kad *k = net->nodes[i].kad;
         k->net[0].self = scale_net_addr(net, i);
         id_for_addr(&o.rng, &k->net[0].self, id);
+        if (like)
+            memcpy(id, like->id[i], ID_SIZE);
         table_rename(&k->net[0].table, id);
         scale_net_list(net, i);
         o.slots[i] = i;

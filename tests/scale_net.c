@@ -135,6 +135,13 @@ static void post(struct scale_net *net, uint32_t from, uint32_t to, const struct
     wheel_add(&net->wheel, &d->event, at_ms);
 }
 
+void scale_net_cut(struct scale_net *net, bool cut)
+{
+    net->cut = cut;
+    if (cut)
+        net->cut_salt = scale_u64(&net->fate_cut);
+}
+
 static unsigned half_of(const struct scale_net *net, uint32_t number)
 {
     return (unsigned)(scale_mix(number ^ net->cut_salt) & 1);
@@ -385,6 +392,7 @@ struct scale_net *scale_net_new(const struct scale_config *config)
     net->fate_loss = scale_rand(config->seed, "loss");
     net->fate_duplicate = scale_rand(config->seed, "duplicate");
     net->fate_reorder = scale_rand(config->seed, "reorder");
+    net->fate_cut = scale_rand(config->seed, "cut");
     for (uint32_t i = 0; i < config->slots; i++) {
         net->nodes[i].timer = (struct wheel_event){.kind = SCALE_EVENT_TIMER, .arg = i};
         net->nodes[i].life = (struct wheel_event){.kind = SCALE_EVENT_LIFE, .arg = i};

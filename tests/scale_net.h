@@ -59,7 +59,7 @@ struct scale_net {
     struct scale_ids ids;              /* the truth about who is where */
     uint32_t up;
     uint64_t hash;
-    struct scale_rand fate_loss, fate_duplicate, fate_reorder;
+    struct scale_rand fate_loss, fate_duplicate, fate_reorder, fate_cut;
     struct scale_counts counts;
 
     bool cut;                          /* a partition: the two halves (by a hash of the address) hear nothing of each other */
@@ -95,6 +95,8 @@ void scale_net_list(struct scale_net *net, uint32_t slot);
 
 /* After calling into a node's kad: carries away what it has to say. */
 void scale_net_turn(struct scale_net *net, uint32_t slot);
+/* Cuts the network in two, along another line each time, or makes it whole again. */
+void scale_net_cut(struct scale_net *net, bool cut);
 /* Lives until then. */
 void scale_net_run(struct scale_net *net, uint64_t until_ms);
 

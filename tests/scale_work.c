@@ -307,6 +307,8 @@ void scale_work_run(struct scale_work *w, const struct scale_batch *batch, struc
     uint64_t end_ms = net->wheel.now_ms + (uint64_t)(batch->n * 1000.0 / batch->per_s) + WAIT_MS;
 
     *ret = (struct scale_tally){.latency_ms = scale_alloc(batch->n, sizeof *ret->latency_ms)};
+    if (batch->n == 0)
+        return;
     w->batch = *batch;
     w->tally = ret;
     w->begun = 0;

@@ -13,7 +13,7 @@ void scale_world_open(struct scale_world *w, const struct scale_world_config *co
     w->work = scale_work_new(w->net, config->mutable_every);
     w->life = scale_life_new(w->net, &config->life);
     if (config->fill) {
-        scale_fill(w->net);
+        scale_fill(w->net, config->like);
     } else {
         scale_life_join_all(w->life);
         scale_net_run(w->net, w->net->wheel.now_ms + SCALE_SETTLE_MS);

@@ -18,6 +18,7 @@ struct scale_world_config {
     struct scale_config net;
     struct scale_life_config life;
     uint32_t mutable_every;      /* each so many-th key is mutable and signed; 0: none */
+    const struct scale_ids *like; /* of another network: the ids that nodes of filled tables are to have */
     bool fill;                   /* tables are filled directly; else everybody joins and the network settles */
 };
 
