@@ -124,8 +124,8 @@ static void meet(struct order *o, uint32_t asker, uint32_t asked, double at_s)
     struct table *t = table_of(o, asked);
     const uint8_t *id = net->ids.id[asker];
 
-    if (asker == asked)
-        return;
+    if (asker == asked || table_find(table_of(o, asker), net->ids.id[asked]))
+        return; /* they have met */
     uint32_t rtt_ms = 2 * scale_net_latency_ms(net, scale_net_number(net, asker), scale_net_number(net, asked));
     hears(o, asker, asked, rtt_ms);
     rpc_measured(&net->nodes[asker].kad->rpc, rtt_ms);
