@@ -44,7 +44,8 @@ static void go_deeper(struct kad *k, struct request *r)
     uint8_t slot[KAD_SLOT_SIZE];
 
     /* Where holders sent us down when we put, they were asked one by one: no doubt then. */
-    r->set->doubted = r->set->splits == 0 && (r->set->doubted || setwalk_is_doubtful(r->set));
+    r->set->doubted = r->set->splits == 0 && !r->set->here_split &&
+                      (r->set->doubted || setwalk_is_doubtful(r->set));
     kad_slot(r->set->entry.pk, slot);
     kad_shard_of(&next, r->set->root, (uint8_t)(r->set->shard.depth + 1), slot);
     setwalk_look(k, r, &next);
@@ -87,6 +88,24 @@ void setput_begin(struct kad *k, struct request *r)
 
 /* ---- putting ------------------------------------------------------------------------------------------- */
 
+/* Of the k closest, where readers look, as many called the shard split as took the entry, or more. Those beyond them,
+ * who are put an entry too where the closest stand suspiciously close, may not have heard of the split. */
+static bool is_sent_down(const struct kad *k, struct request *r)
+{
+    struct request_node found[LOOKUP_MAX];
+    unsigned split = r->set->here_split, took = 0;
+
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        size_t n = request_closest(r, family, found, LOOKUP_MAX);
+        for (size_t i = 0; i < n && i < k->k; i++) {
+            const struct lookup_node *node = request_node(r, found[i]);
+            split += node->skip;
+            took += node->written && !node->refused && !node->skip;
+        }
+    }
+    return split > 0 && split >= took;
+}
+
 static void write_on(struct kad *k, struct request *r)
 {
     const struct setwalk *w = r->set;
@@ -95,7 +114,7 @@ static void write_on(struct kad *k, struct request *r)
         request_write_more(k, r, setput_query);
     if (r->writing)
         return;
-    if (!r->status && w->splits > 0 && w->splits >= r->holders && w->shard.depth < KAD_SHARD_DEPTH_MAX) {
+    if (!r->status && w->shard.depth < KAD_SHARD_DEPTH_MAX && is_sent_down(k, r)) {
         r->holders = 0;
         go_deeper(k, r);
         return;
@@ -115,7 +134,7 @@ static void store_here(struct kad *k, struct request *r)
         return;
     int code = kad_store_set_put(k->store, k->now, w->root, w->shard.depth, &w->entry, NULL);
     if (code == KAD_STORE_SPLIT)
-        w->splits++;
+        w->here_split = true;
     else if (code == KAD_ERROR_STALE)
         r->status = CAM_ESTALE;
 }
@@ -143,10 +162,9 @@ void setput_looked_up(struct kad *k, struct request *r)
 void setput_written(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m)
 {
     if (request_note_write(r, request_node(r, at), m)) {
-        if (m->split)
-            r->set->splits++;
-        else
-            r->holders++;
+        request_node(r, at)->skip = m->split;
+        r->set->splits += m->split;
+        r->holders += !m->split;
     }
     write_on(k, r);
 }

@@ -73,6 +73,7 @@ struct setwalk {
     struct kad_entry entry;
     uint8_t value[KAD_SET_VALUE_MAX];
     uint32_t splits;              /* holders that sent us one level down */
+    bool here_split;              /* so does our own store */
     bool guessed;                 /* begun below the root, at the depth where this set's last put ended */
 
     struct setshard *keep;        /* keeping: setshard.c */

@@ -282,6 +282,7 @@ static void merge(struct run *run)
 static void run_all(const struct options *o)
 {
     struct run run = {.o = o, .stay = o->entries / 100, .writers = o->net.slots};
+    run.stay = run.stay > COLD ? run.stay : COLD;
     struct scale_config net = o->net;
     double begun_s = scale_real_s(), cpu_s = scale_cpu_s();
 
@@ -346,7 +347,7 @@ int main(int argc, char **argv)
     if (optind != argc || o.entries < 1000 || o.net.slots < 20 || sodium_init() < 0)
         return 64;
     if (seeds)
-        o = (struct options){.net = {.slots = 60, .seed = 1, .k = 4}, .entries = 3000, .rate = 200};
+        o = (struct options){.net = {.slots = 60, .seed = 2, .k = 4}, .entries = 3000, .rate = 200};
     run_all(&o);
     printf("%u passed, %u failed\n", passed, failed);
     return failed > 0;
