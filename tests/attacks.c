@@ -23,7 +23,8 @@ struct attack {
     uint16_t without;
     bool at_most;        /* the target is a ceiling */
     double target;
-    double loosely;      /* in `make test`, where it is measured otherwise: another target; 0: the same */
+    const char *counts;  /* in `make test`, beside other work, instead of a time: this, ... */
+    double counted;      /* ... and its target; NULL and 0: the same */
 };
 
 #define ROUTING (KAD_WITHOUT_SUBNETS | KAD_WITHOUT_ADDRESS_IDS | KAD_WITHOUT_DENSITY | KAD_WITHOUT_PATHS)
@@ -31,25 +32,26 @@ struct attack {
 #define NAMING (READING | KAD_WITHOUT_DOUBT)
 
 static const struct attack attacks[] = {
-    {"table poisoning from 3 subnets", "of them in a table", attack_poison, 0, KAD_WITHOUT_SUBNETS, true, 30, 0},
-    {"eclipse at bootstrap", "routes of 20", attack_eclipse, 0, ROUTING, false, 20, 0},
-    {"32 Sybils beside a key, then the put", "% of gets", attack_sybil, SYBIL_BEFORE, READING, false, 99, 0},
-    {"the put, then 32 Sybils beside its key", "% of gets", attack_sybil, SYBIL_AFTER, READING, false, 99, 0},
-    {"32 beside the key and 32 beside the reader", "% of gets", attack_sybil, SYBIL_READER, READING, false, 99, 0},
-    {"256 subnets, in each the id next to the key", "% of gets", attack_sybil, SYBIL_SUBNETS_CHOSEN, READING, false, 99, 0},
-    {"20 % lie: they name one another", "% of gets", attack_liars, HOSTILE_PALS, READING, false, 99, 0},
-    {"20 % lie: they name nobody", "% of gets", attack_liars, HOSTILE_FORGED, NAMING, false, 99, 0},
-    {"5 of 11 name nobody, beside a key", "% of operations in time", attack_few, 0, NAMING, false, 99, 0},
-    {"rollback: 15 of 16 holders are hostile", "% newest", attack_rollback, 0, KAD_WITHOUT_NEWEST, false, 99, 0},
-    {"rollback: 15 of 16 holders are behind", "% newest", attack_rollback, 1, KAD_WITHOUT_NEWEST, false, 99, 0},
-    {"flood of records from one address", "% of records", attack_flood, 1, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, 0},
-    {"flood of records from 256 subnets", "% of records", attack_flood, 256, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, 0},
-    {"a set crowded by strangers", "% of entries", attack_set, 0, KAD_WITHOUT_SPLITS, false, 99, 0},
-    {"Sybils call a set split", "% of entries", attack_set, 1, READING, false, 99, 0},
-    {"spoofed sources", "bytes a minute beyond", attack_spoof, SPOOF_STRANGERS, KAD_WITHOUT_BUDGETS, true, 2048, 0},
+    {"table poisoning from 3 subnets", "of them in a table", attack_poison, 0, KAD_WITHOUT_SUBNETS, true, 30, NULL, 0},
+    {"eclipse at bootstrap", "routes of 20", attack_eclipse, 0, ROUTING, false, 20, NULL, 0},
+    {"32 Sybils beside a key, then the put", "% of gets", attack_sybil, SYBIL_BEFORE, READING, false, 99, NULL, 0},
+    {"the put, then 32 Sybils beside its key", "% of gets", attack_sybil, SYBIL_AFTER, READING, false, 99, NULL, 0},
+    {"32 beside the key and 32 beside the reader", "% of gets", attack_sybil, SYBIL_READER, READING, false, 99, NULL, 0},
+    {"256 subnets, in each the id next to the key", "% of gets", attack_sybil, SYBIL_SUBNETS_CHOSEN, READING, false, 99, NULL, 0},
+    {"20 % lie: they name one another", "% of gets", attack_liars, HOSTILE_PALS, READING, false, 99, NULL, 0},
+    {"20 % lie: they name nobody", "% of gets", attack_liars, HOSTILE_FORGED, NAMING, false, 99, NULL, 0},
+    {"5 of 11 name nobody, beside a key", "% of operations in time", attack_few, 0, NAMING, false, 99, NULL, 0},
+    {"rollback: 15 of 16 holders are hostile", "% newest", attack_rollback, 0, KAD_WITHOUT_NEWEST, false, 99, NULL, 0},
+    {"rollback: 15 of 16 holders are behind", "% newest", attack_rollback, 1, KAD_WITHOUT_NEWEST, false, 99, NULL, 0},
+    {"flood of records from one address", "% of records", attack_flood, 1, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, NULL, 0},
+    {"flood of records from 256 subnets", "% of records", attack_flood, 256, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, NULL, 0},
+    {"a set crowded by strangers", "% of entries", attack_set, 0, KAD_WITHOUT_SPLITS, false, 99, NULL, 0},
+    {"Sybils call a set split", "% of entries", attack_set, 1, READING, false, 99, NULL, 0},
+    {"spoofed sources", "bytes a minute beyond", attack_spoof, SPOOF_STRANGERS, KAD_WITHOUT_BUDGETS, true, 2048, NULL, 0},
     {"spoofed sources: contacts of ours", "bytes a second", attack_spoof, SPOOF_CONTACTS, KAD_WITHOUT_BUDGETS, true,
-     KAD_GUARD_PROVEN_BYTES_S * 64 / 60.0, 0},
-    {"junk at line rate", "p99, times without", attack_junk, 0, KAD_WITHOUT_BUDGETS, true, 2, 8},
+     KAD_GUARD_PROVEN_BYTES_S, NULL, 0},
+    {"junk at line rate", "p99, times without", attack_junk, 0, KAD_WITHOUT_BUDGETS, true, 2, "bad signatures verified",
+     KAD_GUARD_STORES_BURST / KAD_GUARD_BAD_STORE + 1},
 };
 
 static bool reached(const struct attack *at, const struct verdict *v, double target)
@@ -102,11 +104,11 @@ static int seeds(void)
         struct trial t = {.quick = true, .seed = 2, .variant = at->variant};
         struct verdict v = {0};
         at->run(&t, &v);
-        double target = at->loosely > 0 ? at->loosely : at->target;
+        double target = at->counts ? at->counted : at->target;
         bool ok = reached(at, &v, target);
         passed += ok;
         failed += !ok;
-        printf("%s %s: %.4g %s (%s %.4g); %s\n", ok ? "ok  " : "FAIL", at->name, v.value, at->measures,
+        printf("%s %s: %.4g %s (%s %.4g); %s\n", ok ? "ok  " : "FAIL", at->name, v.value, at->counts ? at->counts : at->measures,
                at->at_most ? "<=" : ">=", target, v.note);
         fflush(stdout);
     }
