@@ -246,6 +246,15 @@ static void test_floods(void **state)
         kad_guard_bad_store(w->g, w->now, &b);
     assert_in_range(n, KAD_GUARD_STORES_BURST / (KAD_GUARD_BAD_STORE + 1),
                     KAD_GUARD_STORES_BURST / KAD_GUARD_BAD_STORE + 1);
+    n = 0;
+    for (unsigned ms = 0; ms < 10000; ms += 5) { /* then it has one of them verified for each KAD_GUARD_BAD_STORE puts */
+        pass(w, 5);
+        if (!kad_guard_store(w->g, w->now, &b))
+            continue;
+        kad_guard_bad_store(w->g, w->now, &b);
+        n++;
+    }
+    assert_in_range(n, 9, 11);
 }
 
 static void test_idle_costs_nothing(void **state)
