@@ -246,6 +246,7 @@ static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, dou
     double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), seconds = t->quick ? 0.5 : 4;
     struct arena *a = arena_new(&(struct arena_config){.honest = t->quick ? 30 : 60, .seed = t->seed, .without = t->without});
     struct queue q = {.a = a, .endless = t->quick};
+    struct kad_stats stats;
     double *took = scale_alloc(HONEST_MAX, sizeof *took);
     uint8_t buf[KAD_DATAGRAM_MAX], token[KAD_TOKEN_SIZE] = {0};
     uint32_t n = 0;
@@ -256,6 +257,8 @@ static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, dou
     arena_run_until(a, &op, 1);
     arena_closest(a, q.record.target, &q.node, 1);
     take_token(&q, token);
+    kad_stats(a->hosts[q.node].kad, &stats);
+    uint64_t verified = stats.refused_signature;
     q.now_s = q.free_s = q.start_s = (double)a->wheel.now_ms / 1000;
     double honest_s = q.now_s, junk_s = with_junk ? q.now_s : INFINITY;
     while (n < HONEST_MAX && q.now_s < q.start_s + seconds) {
@@ -278,9 +281,8 @@ static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, dou
     *ret_lost = 100.0 * (double)q.lost / (double)(q.n + q.lost);
     *ret_busy = 100 * q.busy_s / seconds;
     *ret_per_s = (double)(q.n + q.lost) / seconds;
-    struct kad_stats stats;
     kad_stats(a->hosts[q.node].kad, &stats);
-    *ret_verified = stats.refused_signature;
+    *ret_verified = stats.refused_signature - verified;
     free(took);
     arena_record_clear(&q.record);
     arena_free(a);
