@@ -6,7 +6,8 @@
 
 static bool want_hash(struct api *api, struct api_request *r, const json_t *args, uint8_t ret[KAD_ID_SIZE])
 {
-    if (!api_arg_id(args, "info_hash", ret)) return true;
+    if (!api_arg_id(args, "info_hash", ret))
+        return true;
     api_done(api, r, CAM_EINVAL, "an info-hash is 40 hex digits");
     return false;
 }
@@ -15,10 +16,12 @@ void api_dht_peers(struct api *api, struct now now, struct api_request *r, const
 {
     uint8_t hash[KAD_ID_SIZE];
 
-    if (!want_hash(api, r, args, hash)) return;
+    if (!want_hash(api, r, args, hash))
+        return;
     r->kind = API_DHT_PEERS;
     int err = kad_get_peers(api->kad, now, hash, api_dht_tag(api, r));
-    if (err) api_done(api, r, err, NULL);
+    if (err)
+        api_done(api, r, err, NULL);
 }
 
 void api_dht_announce(struct api *api, struct now now, struct api_request *r, const json_t *args)
@@ -26,7 +29,8 @@ void api_dht_announce(struct api *api, struct now now, struct api_request *r, co
     const json_t *port = json_object_get(args, "port");
     uint8_t hash[KAD_ID_SIZE];
 
-    if (!want_hash(api, r, args, hash)) return;
+    if (!want_hash(api, r, args, hash))
+        return;
     if (port && (!json_is_integer(port) || json_integer_value(port) < 1 || json_integer_value(port) > UINT16_MAX)) {
         api_done(api, r, CAM_EINVAL, "a port is a number from 1 to 65535");
         return;
@@ -34,7 +38,8 @@ void api_dht_announce(struct api *api, struct now now, struct api_request *r, co
     r->kind = API_DHT_ANNOUNCE;
     r->port = (uint16_t)json_integer_value(port);
     int err = kad_announce(api->kad, now, hash, r->port, api_dht_tag(api, r));
-    if (err) api_done(api, r, err, NULL);
+    if (err)
+        api_done(api, r, err, NULL);
 }
 
 void api_dht_peers_event(struct api *api, struct api_request *r, const struct kad_event *e)
@@ -43,7 +48,8 @@ void api_dht_peers_event(struct api *api, struct api_request *r, const struct ka
 
     for (size_t i = 0; i < e->n_peers; i++)
         api_row(api, r, json_pack("{s:i, s:o}", "v", API_VERSION, "address", api_addr_json(&e->peers[i])));
-    if (!e->last) return;
+    if (!e->last)
+        return;
     snprintf(words, sizeof words, "named by %" PRIu32 " %s", e->holders, e->holders == 1 ? "node" : "nodes");
     if (e->status && e->status != CAM_ENOENT) /* nobody announced is an answer too */
         api_done(api, r, e->status, e->status == CAM_ENET ? API_NOBODY : NULL);

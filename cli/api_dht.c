@@ -15,7 +15,8 @@ static bool salt_is_ours(struct span salt)
     static const char *const whole[] = { "public", "private" };
     static const char *const begins[] = { "following/", "connections/", "head/" };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (span_equal(salt, span_str(whole[i]))) return true;
+        if (span_equal(salt, span_str(whole[i])))
+            return true;
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
         if (salt.size >= strlen(begins[i]) && memcmp(salt.data, begins[i], strlen(begins[i])) == 0)
             return true;
@@ -41,14 +42,16 @@ void api_dht_ping(struct api *api, struct now now, struct api_request *r, const 
     const char *text;
     int err = api_arg_string(args, "address", &text);
 
-    if (!err && (!text || addr_parse(text, &r->addr) || !addr_is_usable(&r->addr))) err = CAM_EINVAL;
+    if (!err && (!text || addr_parse(text, &r->addr) || !addr_is_usable(&r->addr)))
+        err = CAM_EINVAL;
     if (err) {
         api_done(api, r, err, "that is no address: IP:PORT, like 127.0.0.1:8000");
         return;
     }
     r->kind = API_DHT_PING;
     err = kad_ping(api->kad, now, &r->addr, api_dht_tag(api, r));
-    if (err) api_done(api, r, err, NULL);
+    if (err)
+        api_done(api, r, err, NULL);
 }
 
 /* ---- a lookup, hop by hop --------------------------------------------------------------------------- */
@@ -68,15 +71,18 @@ static int distance_bits(const uint8_t a[KAD_ID_SIZE], const uint8_t b[KAD_ID_SI
 {
     for (int i = 0; i < KAD_ID_SIZE; i++)
         for (int bit = 7; bit >= 0; bit--)
-            if ((a[i] ^ b[i]) >> bit & 1) return 8 * (KAD_ID_SIZE - 1 - i) + bit + 1;
+            if ((a[i] ^ b[i]) >> bit & 1)
+                return 8 * (KAD_ID_SIZE - 1 - i) + bit + 1;
     return 0;
 }
 
 static bool trace_is_new(struct api_trace *trace, const uint8_t id[KAD_ID_SIZE])
 {
     for (size_t i = 0; i < trace->n_seen; i++)
-        if (memcmp(trace->seen[i], id, KAD_ID_SIZE) == 0) return false;
-    if (trace->n_seen < TRACE_SEEN_MAX) memcpy(trace->seen[trace->n_seen++], id, KAD_ID_SIZE);
+        if (memcmp(trace->seen[i], id, KAD_ID_SIZE) == 0)
+            return false;
+    if (trace->n_seen < TRACE_SEEN_MAX)
+        memcpy(trace->seen[trace->n_seen++], id, KAD_ID_SIZE);
     return true;
 }
 
@@ -86,11 +92,13 @@ static struct api_trace *trace_new(const struct api *api, struct now now, const 
     struct api_trace *trace = calloc(1, sizeof *trace);
     struct kad_contact contact;
 
-    if (!trace) return NULL;
+    if (!trace)
+        return NULL;
     memcpy(trace->target, target, KAD_ID_SIZE);
     trace->closest_bits = distance_bits(target, kad_node_id(api->kad));
     trace_is_new(trace, kad_node_id(api->kad));
-    for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++) trace_is_new(trace, contact.id);
+    for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++)
+        trace_is_new(trace, contact.id);
     return trace;
 }
 
@@ -100,7 +108,8 @@ static json_t *hop_json(struct api_trace *trace, const struct kad_contact *conta
     int closer = trace->closest_bits > bits ? trace->closest_bits - bits : 0;
 
     trace_is_new(trace, contacts[0].id);
-    for (size_t i = 1; i < n; i++) learned += trace_is_new(trace, contacts[i].id);
+    for (size_t i = 1; i < n; i++)
+        learned += trace_is_new(trace, contacts[i].id);
     trace->closest_bits -= closer;
     json_t *row = api_contact_json(&contacts[0], false);
     json_object_set_new(row, "hop", json_integer(++trace->hops));
@@ -126,7 +135,8 @@ void api_dht_find(struct api *api, struct now now, struct api_request *r, const 
         return;
     }
     err = kad_find(api->kad, now, target, trace, api_dht_tag(api, r));
-    if (err) api_done(api, r, err, NULL);
+    if (err)
+        api_done(api, r, err, NULL);
 }
 
 /* A user's id, or the key as 64 hex digits, which is how a row shows it. */
@@ -136,8 +146,10 @@ static int arg_key(const json_t *args, const char *key, uint8_t pk[KEY_SIZE], bo
     int err = api_arg_string(args, key, &text);
 
     *ret_given = !err && text;
-    if (err || !text) return err;
-    if (strlen(text) == 2 * KEY_SIZE) return hex_decode(pk, KEY_SIZE, text) ? CAM_EINVAL : 0;
+    if (err || !text)
+        return err;
+    if (strlen(text) == 2 * KEY_SIZE)
+        return hex_decode(pk, KEY_SIZE, text) ? CAM_EINVAL : 0;
     return user_id_parse(text, pk) ? CAM_EINVAL : 0;
 }
 
@@ -156,15 +168,18 @@ void api_dht_get(struct api *api, struct now now, struct api_request *r, const j
         return;
     }
     err = api_arg_text(args, "salt", &salt);
-    if (!err && salt.size > KAD_SALT_MAX) err = CAM_ETOOBIG;
+    if (!err && salt.size > KAD_SALT_MAX)
+        err = CAM_ETOOBIG;
     if (err) {
         api_done(api, r, err, "a salt is at most 64 bytes");
         return;
     }
-    if (!has_target) kad_mutable_target(pk, salt, target);
+    if (!has_target)
+        kad_mutable_target(pk, salt, target);
     r->kind = API_DHT_GET;
     err = kad_get(api->kad, now, target, has_pk ? pk : NULL, salt, api_dht_tag(api, r));
-    if (err) api_done(api, r, err, NULL);
+    if (err)
+        api_done(api, r, err, NULL);
 }
 
 void api_dht_free(struct api_request *r)
@@ -179,7 +194,8 @@ void api_dht_free(struct api_request *r)
 static int dht_put_mutable(struct api *api, struct now now, struct api_request *r)
 {
     const struct identity *id = timeline_identity(api->timeline);
-    if (!id) return CAM_ELOCKED;
+    if (!id)
+        return CAM_ELOCKED;
     int err = kad_item_sign(r->item, id);
     return err ? err : kad_put(api->kad, now, r->item, NULL, api_dht_tag(api, r));
 }
@@ -191,8 +207,10 @@ void api_dht_put(struct api *api, struct now now, struct api_request *r, const j
     struct bytes_out out = bytes_out(encoded, sizeof encoded);
     int err = api_arg_text(args, "value", &value);
 
-    if (!err) err = api_arg_text(args, "salt", &salt);
-    if (!err && !value.data) err = CAM_EUSAGE;
+    if (!err)
+        err = api_arg_text(args, "salt", &salt);
+    if (!err && !value.data)
+        err = CAM_EUSAGE;
     if (err) {
         api_done(api, r, err, "dht_put takes a value, and perhaps a salt");
         return;
@@ -227,7 +245,8 @@ void api_dht_put(struct api *api, struct now now, struct api_request *r, const j
         r->item->seq = (int64_t)now.wall_ms; /* rises by itself: no need to read first */
         err = dht_put_mutable(api, now, r);
     }
-    if (err) api_done(api, r, err, err == CAM_ELOCKED ? "the node is locked: camellia login" : NULL);
+    if (err)
+        api_done(api, r, err, err == CAM_ELOCKED ? "the node is locked: camellia login" : NULL);
 }
 
 void api_peers(struct api *api, struct now now, struct api_request *r)
@@ -281,7 +300,8 @@ static void dht_ping_event(struct api *api, struct api_request *r, const struct 
 static void dht_find_event(struct api *api, struct api_request *r, const struct kad_event *e)
 {
     if (e->kind == KAD_EVENT_HOP) {
-        if (e->n_contacts && r->trace) api_row(api, r, hop_json(r->trace, e->contacts, e->n_contacts));
+        if (e->n_contacts && r->trace)
+            api_row(api, r, hop_json(r->trace, e->contacts, e->n_contacts));
         return;
     }
     for (size_t i = 0; i < e->n_contacts; i++) {
@@ -300,7 +320,8 @@ static void dht_find_event(struct api *api, struct api_request *r, const struct 
 
 static void dht_get_event(struct api *api, struct api_request *r, const struct kad_event *e)
 {
-    if (e->kind != KAD_EVENT_GET) return; /* FIRST: a person waits for the whole answer, with its holders */
+    if (e->kind != KAD_EVENT_GET)
+        return; /* FIRST: a person waits for the whole answer, with its holders */
     if (e->status == 0 && e->item) {
         api_row(api, r, item_json(e));
         api_done(api, r, 0, "");
@@ -317,7 +338,8 @@ static void dht_put_event(struct api *api, struct now now, struct api_request *r
         e->newer_seq < INT64_MAX) {
         r->item->seq = e->newer_seq >= r->item->seq ? e->newer_seq + 1 : r->item->seq + 1;
         int err = dht_put_mutable(api, now, r);
-        if (err) api_done(api, r, err, NULL);
+        if (err)
+            api_done(api, r, err, NULL);
         return;
     }
     if (e->status) {
@@ -327,7 +349,8 @@ static void dht_put_event(struct api *api, struct now now, struct api_request *r
     }
     json_t *row = json_pack("{s:i, s:o, s:i}", "v", 1, "target", api_hex_json(e->target, KAD_ID_SIZE),
                             "holders", (int)e->holders);
-    if (r->item) json_object_set_new(row, "seq", json_integer(r->item->seq));
+    if (r->item)
+        json_object_set_new(row, "seq", json_integer(r->item->seq));
     api_row(api, r, row);
     api_done(api, r, 0, "");
 }

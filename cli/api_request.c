@@ -11,8 +11,10 @@ int api_arg_text(const json_t *args, const char *key, struct span *ret)
 {
     const json_t *value = json_object_get(args, key);
     *ret = (struct span){ NULL, 0 };
-    if (!value || json_is_null(value)) return 0;
-    if (!json_is_string(value)) return CAM_EUSAGE;
+    if (!value || json_is_null(value))
+        return 0;
+    if (!json_is_string(value))
+        return CAM_EUSAGE;
     *ret = span(json_string_value(value), json_string_length(value));
     return 0;
 }
@@ -22,8 +24,10 @@ int api_arg_string(const json_t *args, const char *key, const char **ret)
     struct span text;
     int err = api_arg_text(args, key, &text);
     *ret = NULL;
-    if (err || !text.data) return err;
-    if (memchr(text.data, '\0', text.size)) return CAM_EINVAL;
+    if (err || !text.data)
+        return err;
+    if (memchr(text.data, '\0', text.size))
+        return CAM_EINVAL;
     *ret = (const char *)text.data;
     return 0;
 }
@@ -33,8 +37,10 @@ static int arg_int(const json_t *args, const char *key, int64_t min, int64_t max
 {
     const json_t *value = json_object_get(args, key);
     *ret = fallback;
-    if (!value || json_is_null(value)) return 0;
-    if (!json_is_integer(value)) return CAM_EUSAGE;
+    if (!value || json_is_null(value))
+        return 0;
+    if (!json_is_integer(value))
+        return CAM_EUSAGE;
     *ret = json_integer_value(value);
     return *ret < min || *ret > max ? CAM_EUSAGE : 0;
 }
@@ -53,13 +59,18 @@ static int arg_identity(const json_t *args, struct identity **ret)
     const char *hex;
     int err = api_arg_string(args, "secret", &hex);
 
-    if (!err && (!hex || hex_decode(secret, sizeof secret, hex))) err = CAM_EUSAGE;
+    if (!err && (!hex || hex_decode(secret, sizeof secret, hex)))
+        err = CAM_EUSAGE;
     if (!err) {
         struct identity *id = identity_from_seed(secret); /* the first half is the seed (RFC 8032) */
-        if (!id) err = CAM_ESYS;
-        else if (sodium_memcmp(id->sk, secret, sizeof secret)) err = CAM_EFORMAT;
-        if (err) identity_free(id);
-        else *ret = id;
+        if (!id)
+            err = CAM_ESYS;
+        else if (sodium_memcmp(id->sk, secret, sizeof secret))
+            err = CAM_EFORMAT;
+        if (err)
+            identity_free(id);
+        else
+            *ret = id;
     }
     sodium_memzero(secret, sizeof secret);
     return err;
@@ -82,9 +93,12 @@ static int want_identity(struct api_call *c)
 {
     int64_t device;
     int err = want_name(c);
-    if (!err) err = arg_int(c->args, "device", 0, SNOWFLAKE_DEVICE_MAX, 0, &device);
-    if (!err) err = arg_identity(c->args, &c->identity);
-    if (err) return err;
+    if (!err)
+        err = arg_int(c->args, "device", 0, SNOWFLAKE_DEVICE_MAX, 0, &device);
+    if (!err)
+        err = arg_identity(c->args, &c->identity);
+    if (err)
+        return err;
     c->command.device = (uint16_t)device;
     c->command.identity = c->identity;
     return 0;
@@ -94,9 +108,12 @@ static int want_post(struct api_call *c)
 {
     int64_t wait_ms;
     int err = api_arg_text(c->args, "text", &c->command.text);
-    if (!err) err = arg_int(c->args, "wait_ms", 0, API_WAIT_MAX_MS, 0, &wait_ms);
-    if (!err && !c->command.text.data) err = CAM_EUSAGE;
-    if (!err) c->command.wait_ms = (uint32_t)wait_ms;
+    if (!err)
+        err = arg_int(c->args, "wait_ms", 0, API_WAIT_MAX_MS, 0, &wait_ms);
+    if (!err && !c->command.text.data)
+        err = CAM_EUSAGE;
+    if (!err)
+        c->command.wait_ms = (uint32_t)wait_ms;
     return err;
 }
 
@@ -104,7 +121,8 @@ static int want_limit(struct api_call *c)
 {
     int64_t n;
     int err = arg_int(c->args, "n", 0, API_LIMIT_MAX, 0, &n);
-    if (!err) c->command.limit = (uint32_t)n;
+    if (!err)
+        c->command.limit = (uint32_t)n;
     return err;
 }
 
@@ -112,14 +130,20 @@ static int want_read(struct api_call *c)
 {
     const char *before;
     int err = want_limit(c);
-    if (!err) err = api_arg_string(c->args, "before", &before);
-    if (!err && before) err = snowflake_parse(before, &c->command.before_id);
-    if (!err) err = arg_bool(c->args, "unread", &c->command.unread_only);
-    if (!err) err = arg_bool(c->args, "follow", &c->command.live);
-    if (err || !c->command.live) return err;
+    if (!err)
+        err = api_arg_string(c->args, "before", &before);
+    if (!err && before)
+        err = snowflake_parse(before, &c->command.before_id);
+    if (!err)
+        err = arg_bool(c->args, "unread", &c->command.unread_only);
+    if (!err)
+        err = arg_bool(c->args, "follow", &c->command.live);
+    if (err || !c->command.live)
+        return err;
     c->r->live = true;
     c->r->lease_ms = c->now.mono_ms + API_LEASE_MS;
-    if (c->r->lease_ms < c->api->lease_ms) c->api->lease_ms = c->r->lease_ms;
+    if (c->r->lease_ms < c->api->lease_ms)
+        c->api->lease_ms = c->r->lease_ms;
     return 0;
 }
 
@@ -128,7 +152,8 @@ static int want_who(struct api_call *c) { return api_arg_string(c->args, "who", 
 static int want_someone(struct api_call *c)
 {
     int err = want_who(c);
-    if (!err) err = arg_bool(c->args, "private", &c->command.private_follow);
+    if (!err)
+        err = arg_bool(c->args, "private", &c->command.private_follow);
     return !err && !c->command.who ? CAM_EUSAGE : err;
 }
 
@@ -156,7 +181,8 @@ static struct api_request *request_with_tag(struct api *api, uint64_t client, in
 {
     for (uint32_t i = 0; i < api->touched; i++) {
         struct api_request *r = &api->requests[i];
-        if (r->kind != API_FREE && r->client == client && r->tag == tag && r != not_this) return r;
+        if (r->kind != API_FREE && r->client == client && r->tag == tag && r != not_this)
+            return r;
     }
     return NULL;
 }
@@ -165,7 +191,8 @@ static void do_cancel(struct api_call *c)
 {
     int64_t tag;
     int err = arg_int(c->args, "cancel", INT64_MIN, INT64_MAX, 0, &tag);
-    if (!err && !json_object_get(c->args, "cancel")) err = CAM_EUSAGE;
+    if (!err && !json_object_get(c->args, "cancel"))
+        err = CAM_EUSAGE;
     struct api_request *target = err ? NULL : request_with_tag(c->api, c->r->client, tag, c->r);
     if (target) {
         api_reply_done(c->api, target->client, target->tag, err_status(CAM_EINTR), err_word(CAM_EINTR),
@@ -178,7 +205,8 @@ static void do_cancel(struct api_call *c)
 static void do_renew(struct api_call *c)
 {
     struct api_request *live = request_with_tag(c->api, c->r->client, c->r->tag, c->r);
-    if (live && live->live) live->lease_ms = c->now.mono_ms + API_LEASE_MS;
+    if (live && live->live)
+        live->lease_ms = c->now.mono_ms + API_LEASE_MS;
     api_request_end(c->api, c->r); /* no reply: its tag is the live request's */
 }
 
@@ -229,7 +257,8 @@ static const struct api_verb {
 static const struct api_verb *verb_of(const char *word)
 {
     for (size_t i = 0; word && i < sizeof api_verbs / sizeof *api_verbs; i++)
-        if (strcmp(api_verbs[i].word, word) == 0) return &api_verbs[i];
+        if (strcmp(api_verbs[i].word, word) == 0)
+            return &api_verbs[i];
     return NULL;
 }
 

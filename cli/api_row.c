@@ -15,7 +15,8 @@ static json_t *text_repaired(struct span text)
     uint8_t *fixed = malloc(text.size * 3 + 1); /* one bad byte becomes the three of U+FFFD */
     size_t size = 0;
 
-    if (!fixed) return NULL;
+    if (!fixed)
+        return NULL;
     for (size_t at = 0; at < text.size;) {
         uint32_t point;
         size_t took = text_decode(text.data + at, text.size - at, &point);
@@ -35,7 +36,8 @@ static json_t *text_repaired(struct span text)
 
 json_t *api_text_json(struct span text)
 {
-    if (!text.size) return json_string("");
+    if (!text.size)
+        return json_string("");
     json_t *json = json_stringn((const char *)text.data, text.size);
     return json ? json : text_repaired(text);
 }
@@ -43,7 +45,8 @@ json_t *api_text_json(struct span text)
 json_t *api_hex_json(const void *data, size_t size)
 {
     char hex[2 * HEX_BYTES_MAX + 1];
-    if (size > HEX_BYTES_MAX) return NULL;
+    if (size > HEX_BYTES_MAX)
+        return NULL;
     hex_encode(hex, data, size);
     return json_stringn_nocheck(hex, 2 * size);
 }
@@ -66,7 +69,8 @@ static json_t *json_user_id(const uint8_t pk[KEY_SIZE])
 {
     static const uint8_t nobody[KEY_SIZE];
     char text[USER_ID_SIZE];
-    if (memcmp(pk, nobody, KEY_SIZE) == 0) return json_null();
+    if (memcmp(pk, nobody, KEY_SIZE) == 0)
+        return json_null();
     user_id_text(pk, text);
     return json_string_nocheck(text);
 }
@@ -134,9 +138,11 @@ static void row_post(const struct timeline_row *from, json_t *row)
     put(row, "text", api_text_json(from->text));
     put(row, "kind", json_post_kind(from->post_kind));
     put(row, "via", from->has_via ? json_user_id(from->via) : json_null());
-    if (from->has_via && *from->via_name) put(row, "via_user", json_name(from->via_name));
+    if (from->has_via && *from->via_name)
+        put(row, "via_user", json_name(from->via_name));
     put(row, "unread", json_boolean(from->unread));
-    if (from->key_changed) put(row, "key_changed", json_true());
+    if (from->key_changed)
+        put(row, "key_changed", json_true());
 }
 
 static void row_profile(const struct timeline_row *from, json_t *row)
@@ -145,7 +151,8 @@ static void row_profile(const struct timeline_row *from, json_t *row)
     put(row, "bio", api_text_json(from->text));
     put(row, "posts", json_u64(from->posts));
     put(row, "followers", json_integer(from->followers));
-    if (from->is_about) put(row, "followers_about", json_true());
+    if (from->is_about)
+        put(row, "followers_about", json_true());
     put(row, "following", json_integer(from->following_count));
     put(row, "complete_to", json_u64(from->complete_to));
     put(row, "as_of", json_time_or_null(from->time_ms));
@@ -166,7 +173,8 @@ static json_t *clock_json(const struct api *api, struct now now)
 {
     struct sntp_status s = { .synced = false };
     json_t *clock = json_object();
-    if (api->config.clock) sntp_status(api->config.clock, now, &s);
+    if (api->config.clock)
+        sntp_status(api->config.clock, now, &s);
     put(clock, "synced", json_boolean(s.synced));
     put(clock, "offset_ms", json_integer(s.offset_ms));
     put(clock, "error_ms", s.synced ? json_u64(s.error_ms) : json_null());
@@ -180,7 +188,8 @@ static json_t *clock_json(const struct api *api, struct now now)
 static json_t *traffic_json(const uint64_t kinds[KAD_QUERY_KINDS], uint64_t replies, uint64_t errors)
 {
     json_t *traffic = json_object();
-    for (unsigned i = 1; i < KAD_QUERY_KINDS; i++) put(traffic, kad_query_name(i), json_u64(kinds[i]));
+    for (unsigned i = 1; i < KAD_QUERY_KINDS; i++)
+        put(traffic, kad_query_name(i), json_u64(kinds[i]));
     put(traffic, kad_query_name(0), json_u64(kinds[0]));
     put(traffic, "replies", json_u64(replies));
     put(traffic, "errors", json_u64(errors));
@@ -240,9 +249,11 @@ static json_t *rescue_json(const struct api *api, struct now now)
 {
     struct rescue_status s;
 
-    if (!api->config.rescue) return json_null();
+    if (!api->config.rescue)
+        return json_null();
     rescue_status(api->config.rescue, &s);
-    if (!s.on) return json_null();
+    if (!s.on)
+        return json_null();
     uint64_t wait_ms = s.opens_ms == NOW_NEVER || s.opens_ms < now.mono_ms ? 0 : s.opens_ms - now.mono_ms;
     return json_pack("{s:b, s:I, s:I, s:I, s:o}", "open", s.open, "contacts", (json_int_t)s.contacts, "rounds",
                      (json_int_t)s.rounds, "found", (json_int_t)s.found, "opens_in_s",
@@ -313,7 +324,8 @@ json_t *api_contact_json(const struct kad_contact *contact, bool with_age)
     put(row, "node_id", api_hex_json(contact->id, KAD_ID_SIZE));
     put(row, "address", api_addr_json(&contact->addr));
     put(row, "rtt_ms", json_integer(contact->rtt_ms));
-    if (with_age) put(row, "age_s", json_integer(contact->age_s));
+    if (with_age)
+        put(row, "age_s", json_integer(contact->age_s));
     return row;
 }
 
@@ -332,6 +344,7 @@ json_t *api_hello_json(const struct api *api)
 const char *api_status_word(int status)
 {
     for (int err = -1; err >= CAM_ERR_LAST; err--)
-        if (err_status(err) == status) return err_word(err);
+        if (err_status(err) == status)
+            return err_word(err);
     return err_word(-1 + CAM_ERR_LAST);
 }

@@ -21,7 +21,8 @@ struct span ask_span(const struct ask_passphrase *pass) { return span(pass->text
 
 void ask_passphrase_free(struct ask_passphrase *pass)
 {
-    if (pass) sodium_free(pass); /* wipes */
+    if (pass)
+        sodium_free(pass); /* wipes */
 }
 
 /* The first line of a descriptor. Read byte by byte: what follows may be meant for another reader of it. */
@@ -30,13 +31,18 @@ static int read_first_line(int fd, struct ask_passphrase *pass)
     for (;;) {
         char c;
         ssize_t got = read(fd, &c, 1);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return errno == EBADF ? CAM_ENOFILE : CAM_EIO;
-        if (got == 0 || c == '\n') break;
-        if (pass->size == KEYFILE_PASSPHRASE_MAX) return CAM_ETOOBIG;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno == EBADF ? CAM_ENOFILE : CAM_EIO;
+        if (got == 0 || c == '\n')
+            break;
+        if (pass->size == KEYFILE_PASSPHRASE_MAX)
+            return CAM_ETOOBIG;
         pass->text[pass->size++] = c;
     }
-    if (pass->size && pass->text[pass->size - 1] == '\r') pass->size--;
+    if (pass->size && pass->text[pass->size - 1] == '\r')
+        pass->size--;
     return 0;
 }
 
@@ -50,7 +56,8 @@ static int read_file(const struct ask_source *from, struct ask_passphrase *pass,
     errno = 0;
     err = read_first_line(fd, pass);
     int saved = errno;
-    if (from->file) close(fd);
+    if (from->file)
+        close(fd);
     if (err == CAM_ETOOBIG)
         snprintf(why, ASK_WHY_MAX, "the passphrase is longer than %d bytes", KEYFILE_PASSPHRASE_MAX);
     else if (err && from->file)
@@ -73,7 +80,8 @@ static int type_once(const char *prompt, struct ask_passphrase *pass, char why[A
 static struct ask_passphrase *passphrase_new(void)
 {
     struct ask_passphrase *pass = sodium_malloc(sizeof *pass);
-    if (pass) memset(pass, 0, sizeof *pass);
+    if (pass)
+        memset(pass, 0, sizeof *pass);
     return pass;
 }
 
@@ -82,9 +90,11 @@ static int type_it(const char *prompt, bool twice, struct ask_passphrase *pass, 
     char text[ASK_LINE_MAX];
     snprintf(text, sizeof text, "%s: ", prompt);
     int err = type_once(text, pass, why);
-    if (err || !twice || !pass->size) return err;
+    if (err || !twice || !pass->size)
+        return err;
     struct ask_passphrase *again = passphrase_new();
-    if (!again) return CAM_ESYS;
+    if (!again)
+        return CAM_ESYS;
     err = type_once("Again: ", again, why);
     if (!err && !span_equal(ask_span(pass), ask_span(again))) {
         snprintf(why, ASK_WHY_MAX, "the two passphrases differ; nothing was changed, try again");
@@ -100,13 +110,16 @@ int ask_passphrase(const struct ask_source *from, const char *prompt, bool is_ne
     int err = CAM_ESYS;
     struct ask_passphrase *pass = passphrase_new();
     snprintf(ret_why, ASK_WHY_MAX, "no memory that can be locked for the passphrase");
-    if (!pass) return err;
+    if (!pass)
+        return err;
 
     if (from->typed) {
         pass->size = strlen(from->typed);
         err = pass->size > KEYFILE_PASSPHRASE_MAX ? CAM_ETOOBIG : 0;
-        if (!err) memcpy(pass->text, from->typed, pass->size);
-        else snprintf(ret_why, ASK_WHY_MAX, "the passphrase is longer than %d bytes", KEYFILE_PASSPHRASE_MAX);
+        if (!err)
+            memcpy(pass->text, from->typed, pass->size);
+        else
+            snprintf(ret_why, ASK_WHY_MAX, "the passphrase is longer than %d bytes", KEYFILE_PASSPHRASE_MAX);
     } else if (from->file || from->fd >= 0) {
         err = read_file(from, pass, ret_why);
     } else if (from->may_prompt) {
@@ -133,14 +146,17 @@ int ask_line(const char *prompt, char *ret, size_t size)
     fputs(prompt, stderr);
     fflush(stderr);
     errno = 0;
-    if (!fgets(ret, (int)size, stdin)) return errno == EINTR ? CAM_EINTR : CAM_ENOFILE;
+    if (!fgets(ret, (int)size, stdin))
+        return errno == EINTR ? CAM_EINTR : CAM_ENOFILE;
     size_t got = strlen(ret);
     if (got && ret[got - 1] == '\n') {
         ret[got - 1] = '\0';
         return 0;
     }
-    if (got + 1 < size) return 0; /* the last line, without its newline */
-    for (int c = getchar(); c != EOF && c != '\n';) c = getchar(); /* the rest of it is not the next answer */
+    if (got + 1 < size)
+        return 0; /* the last line, without its newline */
+    for (int c = getchar(); c != EOF && c != '\n';)
+        c = getchar(); /* the rest of it is not the next answer */
     return CAM_ETOOBIG;
 }
 
@@ -148,7 +164,8 @@ int ask_all(int fd, size_t max_bytes, char **ret, size_t *ret_size)
 {
     char *buf = malloc(max_bytes + 2);
     size_t size = 0;
-    if (!buf) return CAM_ESYS;
+    if (!buf)
+        return CAM_ESYS;
     for (;;) {
         ssize_t got = read(fd, buf + size, max_bytes + 1 - size);
         if (got < 0) {
@@ -156,7 +173,8 @@ int ask_all(int fd, size_t max_bytes, char **ret, size_t *ret_size)
             free(buf);
             return err;
         }
-        if (got == 0) break;
+        if (got == 0)
+            break;
         size += (size_t)got;
         if (size > max_bytes) {
             free(buf);

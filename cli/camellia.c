@@ -14,14 +14,16 @@
 /* Text is UTF-8 here whatever the locale says; a locale without it only decides how wide it is drawn. */
 static void set_locale(void)
 {
-    if (!setlocale(LC_ALL, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0) setlocale(LC_CTYPE, "C.UTF-8");
+    if (!setlocale(LC_ALL, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8");
 }
 
 /* What was printed must have arrived: a full disk behind stdout is an error too. */
 static int flush_output(int status)
 {
     bool lost = fflush(stdout) != 0 || ferror(stdout);
-    if (!lost || status) return status;
+    if (!lost || status)
+        return status;
     fputs("camellia: cannot write the output: is the disk full?\n", stderr);
     return err_status(CAM_EIO);
 }
@@ -51,7 +53,8 @@ int main(int argc, char *argv[])
         status = 0;
     } else if (args.help) {
         struct cli_args help = { .command = command_find("help") };
-        if (args.command) help.arg[help.arg_count++] = args.command->name;
+        if (args.command)
+            help.arg[help.arg_count++] = args.command->name;
         status = command_run(&cli, &help);
     } else if (args.command) {
         status = command_run(&cli, &args);

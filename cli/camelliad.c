@@ -105,19 +105,22 @@ static int options_parse(int argc, char **argv, struct options *o)
         case OPT_READY_FD:
             o->ready_fd = number(optarg, 1023);
             o->background = true;
-            if (o->ready_fd >= 0) break;
+            if (o->ready_fd >= 0)
+                break;
             fprintf(stderr, "camelliad: --ready-fd %s: a descriptor\n", optarg);
             return CAM_EUSAGE;
         case OPT_RESTARTS:
             o->restarts = number(optarg, RESTARTS_MAX);
-            if (o->restarts >= 0) break;
+            if (o->restarts >= 0)
+                break;
             return CAM_EUSAGE;
         case 'h': fputs(usage, stdout); return 1;
         case OPT_VERSION: puts("camelliad " CAMELLIA_VERSION); return 1;
         default: fputs("camelliad: --help shows what it takes\n", stderr); return CAM_EUSAGE;
         }
     }
-    if (optind == argc) return 0;
+    if (optind == argc)
+        return 0;
     fprintf(stderr, "camelliad: %s: no such argument, --help shows what it takes\n", argv[optind]);
     return CAM_EUSAGE;
 }
@@ -184,9 +187,12 @@ static int start(const struct options *o, struct startup *s, struct io_node **re
     bool may_move;
     int err = home_open(o->home, &s->home, why);
 
-    if (!err) err = home_config(&s->home, o->config, &s->conf, why);
-    if (!err) err = listen_choose(o, &s->home, &s->conf, &may_move, why);
-    if (err) return err;
+    if (!err)
+        err = home_config(&s->home, o->config, &s->conf, why);
+    if (!err)
+        err = listen_choose(o, &s->home, &s->conf, &may_move, why);
+    if (err)
+        return err;
     s->log = (struct log){ o->verbose ? LOG_DEBUG : s->conf.log_level, io_os_log_stderr_sink, NULL };
     if (o->background && io_os_log_open(&s->file, s->home.log) == 0) {
         s->log.sink = io_os_log_sink;
@@ -230,22 +236,26 @@ static int restart(const struct options *o, uint64_t ran_ms)
     const char *argv[16 + 2 * CONF_JOIN_MAX];
     int n = 0;
 
-    if (before >= RESTARTS_MAX) return CAM_EIO;
+    if (before >= RESTARTS_MAX)
+        return CAM_EIO;
     sleep(RESTART_WAIT_S);
     snprintf(count, sizeof count, "%d", before + 1);
     argv[n++] = "camelliad";
     argv[n++] = "--restarts";
     argv[n++] = count;
-    if (o->background) argv[n++] = "--background";
+    if (o->background)
+        argv[n++] = "--background";
     if (o->home) { argv[n++] = "--home"; argv[n++] = o->home; }
     if (o->config) { argv[n++] = "--config"; argv[n++] = o->config; }
     if (o->listen) { argv[n++] = "--listen"; argv[n++] = o->listen; }
     for (int i = 0; i < o->join_count; i++) {
-        if (conf_host_text(&o->join[i], join[i], sizeof join[i])) continue;
+        if (conf_host_text(&o->join[i], join[i], sizeof join[i]))
+            continue;
         argv[n++] = "--join";
         argv[n++] = join[i];
     }
-    if (o->verbose) argv[n++] = "-v";
+    if (o->verbose)
+        argv[n++] = "-v";
     argv[n] = NULL;
     char *copy[16 + 2 * CONF_JOIN_MAX];
     memcpy(copy, argv, sizeof copy); /* execv's type says char *const: it changes nothing */
@@ -256,7 +266,8 @@ static int restart(const struct options *o, uint64_t ran_ms)
 static int fail(const struct options *o, int err, const char *why)
 {
     fprintf(stderr, "camelliad: %s\n", why);
-    if (o->ready_fd >= 0) io_proc_ready(o->ready_fd, err, why);
+    if (o->ready_fd >= 0)
+        io_proc_ready(o->ready_fd, err, why);
     return err == CAM_EAGAIN ? err_status(CAM_ESYS) : err_status(err);
 }
 
@@ -268,15 +279,18 @@ int main(int argc, char **argv)
     char why[HOME_WHY_MAX] = "";
 
     int err = options_parse(argc, argv, &o);
-    if (err) return err > 0 ? 0 : err_status(err);
+    if (err)
+        return err > 0 ? 0 : err_status(err);
     process_harden();
     process_resources();
     memset(&s, 0, sizeof s);
     io_api_wipe_json();
-    if (sodium_init() < 0) return fail(&o, CAM_ESYS, "libsodium does not start");
+    if (sodium_init() < 0)
+        return fail(&o, CAM_ESYS, "libsodium does not start");
     err = start(&o, &s, &n, why);
     if (err) {
-        if (s.file.path) io_os_log_close(&s.file);
+        if (s.file.path)
+            io_os_log_close(&s.file);
         return fail(&o, err, why);
     }
     say_ready(&o, &s, n);
@@ -285,6 +299,7 @@ int main(int argc, char **argv)
     io_node_close(n);
     log_write(&s.log, err ? LOG_ERROR : LOG_INFO, io_os_now().wall_ms, "node",
               err ? "the store failed" : "ended");
-    if (s.file.path) io_os_log_close(&s.file);
+    if (s.file.path)
+        io_os_log_close(&s.file);
     return err ? err_status(restart(&o, io_os_now().mono_ms - began_ms)) : 0;
 }

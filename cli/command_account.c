@@ -37,7 +37,8 @@ static int account_read(struct cli *cli, struct account *ret)
         snprintf(why, sizeof why, "cannot read %s: look at its owner and its mode", cli->home.key);
         return view_error(&cli->view, err, why);
     }
-    if (!err) err = keyfile_peek(ret->file, ret->file_size, ret->name, ret->pk, &ret->device);
+    if (!err)
+        err = keyfile_peek(ret->file, ret->file_size, ret->name, ret->pk, &ret->device);
     if (err) {
         account_clear(ret);
         snprintf(why, sizeof why, "%s is damaged: put a copy of it back, or move it away and register anew",
@@ -76,9 +77,11 @@ static int check_new(struct cli *cli, const char *name)
     if (name_check(name, strlen(name)))
         return view_error(&cli->view, CAM_EINVAL,
                           "that name is not allowed: 1-32 characters of a-z 0-9 _ -, starting with a letter");
-    if (!io_os_exists(cli->home.key)) return 0;
+    if (!io_os_exists(cli->home.key))
+        return 0;
     int status = account_read(cli, &account);
-    if (status) return status;
+    if (status)
+        return status;
     user_text(account.name, account.pk, who);
     account_clear(&account);
     snprintf(why, sizeof why, "this home already holds %s: camellia login, or --home DIR for another user",
@@ -91,9 +94,11 @@ static int check_free(struct cli *cli, const char *name)
 {
     struct io_api_reply end;
     int err = cli_ask_node(cli, json_pack("{s:s, s:s}", "do", "name_check", "name", name), &end, NULL);
-    if (err) return cli_node_error(cli, err);
+    if (err)
+        return cli_node_error(cli, err);
     int status = end.status == err_status(CAM_ENET) ? 0 : end.status;
-    if (status) view_done(&cli->view, status, end.error, end.message);
+    if (status)
+        view_done(&cli->view, status, end.error, end.message);
     io_api_reply_clear(&end);
     return status;
 }
@@ -106,7 +111,8 @@ static int make_key(struct cli *cli, const struct conf *conf, const char *name,
     uint8_t file[KEYFILE_SIZE];
     size_t size;
     struct identity *id = identity_new(&rng);
-    if (!id) return view_error(&cli->view, CAM_ESYS, "no memory that can be locked for the key (ulimit -l)");
+    if (!id)
+        return view_error(&cli->view, CAM_ESYS, "no memory that can be locked for the key (ulimit -l)");
     int err = keyfile_seal(id, name, 0, ask_span(passphrase), conf->key_cost, &rng, file, sizeof file, &size);
     if (err) {
         identity_free(id);
@@ -132,27 +138,34 @@ int run_register(struct cli *cli, const struct cli_args *args)
     struct identity *id = NULL;
     bool started = false;
     int status = check_new(cli, name);
-    if (status) return status;
+    if (status)
+        return status;
     int err = home_config(&cli->home, args->config, &conf, conf_why);
-    if (err) return view_error(&cli->view, err, conf_why); /* before anything is asked or started */
+    if (err)
+        return view_error(&cli->view, err, conf_why); /* before anything is asked or started */
     struct ask_source from = ask_source(cli, args);
     snprintf(prompt, sizeof prompt, "New passphrase for %s", name);
     err = ask_passphrase(&from, prompt, true, &passphrase, why);
-    if (err) return view_error(&cli->view, err, why);
+    if (err)
+        return view_error(&cli->view, err, why);
 
     status = cli_node_start(cli, args, &started);
-    if (!status) status = check_free(cli, name);
-    if (!status) status = make_key(cli, &conf, name, passphrase, &id);
+    if (!status)
+        status = check_free(cli, name);
+    if (!status)
+        status = make_key(cli, &conf, name, passphrase, &id);
     ask_passphrase_free(passphrase);
     if (status) {
-        if (started) cli_node_stop(cli);
+        if (started)
+            cli_node_stop(cli);
         return status;
     }
     status = cli_call(cli, args, request_with_key("register", name, id, 0), CLI_ANSWER_MS);
     identity_free(id);
     if (status == err_status(CAM_ETAKEN)) { /* somebody was faster: the key was never used */
         unlink(cli->home.key);
-        if (started) cli_node_stop(cli);
+        if (started)
+            cli_node_stop(cli);
     } else if (!status || status == err_status(CAM_EPENDING)) {
         view_note(&cli->view,
                   "public from now on: your name, whom you follow, who follows you, and this node's address");
@@ -170,7 +183,8 @@ int run_login(struct cli *cli, const struct cli_args *args)
     char who[WHO_SIZE], prompt[WHO_SIZE + 64], why[CLI_WHY_MAX];
     bool started;
     int status = account_read(cli, &account);
-    if (status) return status;
+    if (status)
+        return status;
     user_text(account.name, account.pk, who);
     if (args->arg_count && strcmp(args->arg[0], account.name) != 0) {
         snprintf(why, sizeof why, "this home holds %s, not %.64s: give the other home with --home DIR", who,
@@ -185,9 +199,12 @@ int run_login(struct cli *cli, const struct cli_args *args)
     int err = ask_passphrase(&from, prompt, false, &passphrase, why);
     if (!err) {
         err = keyfile_open(account.file, account.file_size, ask_span(passphrase), &id);
-        if (err == CAM_EPASS) snprintf(why, sizeof why, "wrong passphrase for %s", who);
-        else if (err == CAM_ESYS) snprintf(why, sizeof why, "not enough memory to open the key (Argon2id)");
-        else if (err) snprintf(why, sizeof why, "%s is damaged: put a copy of it back", cli->home.key);
+        if (err == CAM_EPASS)
+            snprintf(why, sizeof why, "wrong passphrase for %s", who);
+        else if (err == CAM_ESYS)
+            snprintf(why, sizeof why, "not enough memory to open the key (Argon2id)");
+        else if (err)
+            snprintf(why, sizeof why, "%s is damaged: put a copy of it back", cli->home.key);
     }
     ask_passphrase_free(passphrase);
     if (err) {
@@ -195,9 +212,11 @@ int run_login(struct cli *cli, const struct cli_args *args)
         goto out;
     }
     status = cli_node_start(cli, args, &started);
-    if (status) goto out;
+    if (status)
+        goto out;
     status = cli_call(cli, args, request_with_key("login", account.name, id, account.device), CLI_ANSWER_MS);
-    if (status && started && status != err_status(CAM_EPENDING)) cli_node_stop(cli);
+    if (status && started && status != err_status(CAM_EPENDING))
+        cli_node_stop(cli);
 out:
     identity_free(id);
     account_clear(&account);
@@ -212,7 +231,8 @@ int run_logout(struct cli *cli, const struct cli_args *args)
         view_note(&cli->view, "the key is forgotten; the node goes on, as `camellia node` started it");
     else if (!status)
         status = cli_node_gone(cli);
-    if (!status) view_note(&cli->view, "logged out");
+    if (!status)
+        view_note(&cli->view, "logged out");
     return status;
 }
 
@@ -222,7 +242,8 @@ int run_whoami(struct cli *cli, const struct cli_args *args)
     pid_t pid;
     char id[USER_ID_SIZE], tag[TAG_SIZE];
     int status = account_read(cli, &account);
-    if (status) return status;
+    if (status)
+        return status;
     account_clear(&account);
     if (home_node(&cli->home, &pid) == 0)
         return cli_call(cli, args, json_pack("{s:s}", "do", "whoami"), CLI_ANSWER_MS);

@@ -14,7 +14,8 @@ static void list_all(FILE *out)
 {
     fputs("usage: camellia [--home DIR] [--json | --plain] [-q | -v] COMMAND\n"
           "       camellia                alone, on a terminal: the menu\n\n", out);
-    for (const struct command *c = commands; c->name; c++) fprintf(out, "  %-13s %s\n", c->name, c->help);
+    for (const struct command *c = commands; c->name; c++)
+        fprintf(out, "  %-13s %s\n", c->name, c->help);
     fputs("\n  --home DIR   keep this user's key, store, settings and log in DIR\n"
           "  --json       one JSON object a line, no questions\n"
           "  --plain      no full screen, no colour, no wrapping\n"
@@ -29,17 +30,20 @@ static void put_prose(FILE *out, const char *text, size_t columns)
     struct span line;
     snprintf(flat, sizeof flat, "%s", text);
     for (char *at = flat; *at; at++)
-        if (*at == '\n') *at = ' ';
+        if (*at == '\n')
+            *at = ' ';
     struct text_wrap wrap = text_wrap(flat, strlen(flat), columns);
     fputc('\n', out);
-    while (text_wrap_next(&wrap, &line)) fprintf(out, "    %.*s\n", (int)line.size, (const char *)line.data);
+    while (text_wrap_next(&wrap, &line))
+        fprintf(out, "    %.*s\n", (int)line.size, (const char *)line.data);
 }
 
 static void list_one(const struct view *v, const struct command *c)
 {
     size_t columns = v->columns > PROSE_COLUMNS_MIN && v->columns < PROSE_COLUMNS ? v->columns : PROSE_COLUMNS;
     fprintf(v->out, "camellia %s%s%s\n    %s\n", c->name, *c->args ? " " : "", c->args, c->help);
-    if (c->more) put_prose(v->out, c->more, columns - 4);
+    if (c->more)
+        put_prose(v->out, c->more, columns - 4);
 }
 
 int run_help(struct cli *cli, const struct cli_args *args)
@@ -60,7 +64,9 @@ int run_help(struct cli *cli, const struct cli_args *args)
     size_t size = strlen(name);
     int family = 0; /* `help dht` shows the four of them */
     for (c = commands; c->name; c++)
-        if (!strncmp(c->name, name, size) && c->name[size] == ' ') list_one(&cli->view, c), family++;
-    if (family) return 0;
+        if (!strncmp(c->name, name, size) && c->name[size] == ' ')
+            list_one(&cli->view, c), family++;
+    if (family)
+        return 0;
     return view_error(&cli->view, CAM_EUSAGE, "there is no such command: camellia help lists them");
 }

@@ -28,11 +28,15 @@ static int call_with(struct cli *cli, const struct cli_args *args, const char *v
                      const char *text)
 {
     json_t *value = json_string(text);
-    if (!value) return view_error(&cli->view, CAM_EINVAL, "the argument is not valid UTF-8");
+    if (!value)
+        return view_error(&cli->view, CAM_EINVAL, "the argument is not valid UTF-8");
     json_t *request = json_pack("{s:s, s:o}", "do", verb, key, value);
-    if (args->trace) json_object_set_new(request, "trace", json_true());
-    if (args->salt) json_object_set_new(request, "salt", json_string(args->salt));
-    if (args->port) json_object_set_new(request, "port", json_integer(args->port));
+    if (args->trace)
+        json_object_set_new(request, "trace", json_true());
+    if (args->salt)
+        json_object_set_new(request, "salt", json_string(args->salt));
+    if (args->port)
+        json_object_set_new(request, "port", json_integer(args->port));
     return cli_call(cli, args, request, CLI_ANSWER_MS);
 }
 
@@ -52,7 +56,8 @@ int run_dht_ping(struct cli *cli, const struct cli_args *args)
 
 int run_dht_find(struct cli *cli, const struct cli_args *args)
 {
-    if (!is_hex(args->arg[0], ID_HEX)) return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
+    if (!is_hex(args->arg[0], ID_HEX))
+        return view_error(&cli->view, CAM_EINVAL, "an id is 40 hex digits");
     return call_with(cli, args, "dht_find", "id", args->arg[0]);
 }
 
@@ -73,7 +78,8 @@ int run_dht_put(struct cli *cli, const struct cli_args *args)
 
 static int call_with_hash(struct cli *cli, const struct cli_args *args, const char *verb)
 {
-    if (!is_hex(args->arg[0], ID_HEX)) return view_error(&cli->view, CAM_EINVAL, "an info-hash is 40 hex digits");
+    if (!is_hex(args->arg[0], ID_HEX))
+        return view_error(&cli->view, CAM_EINVAL, "an info-hash is 40 hex digits");
     return call_with(cli, args, verb, "info_hash", args->arg[0]);
 }
 

@@ -22,7 +22,8 @@ struct node_argv {
 
 static void argv_add(struct node_argv *a, const char *flag, const char *value)
 {
-    if (!value) return;
+    if (!value)
+        return;
     a->argv[a->count++] = flag;
     a->argv[a->count++] = value;
 }
@@ -32,12 +33,14 @@ static int argv_fill(struct cli *cli, const struct cli_args *args, struct node_a
 {
     memset(a, 0, sizeof *a);
     int err = io_proc_beside(NODE_PROGRAM, a->program, sizeof a->program);
-    if (err) return view_error(&cli->view, err, "camelliad is not beside camellia: install both");
+    if (err)
+        return view_error(&cli->view, err, "camelliad is not beside camellia: install both");
     a->argv[a->count++] = a->program;
     argv_add(a, "--home", args->home ? cli->home.dir : NULL); /* absolute: the node may run elsewhere */
     argv_add(a, "--config", args->config);
     argv_add(a, "--listen", args->listen);
-    for (int i = 0; i < args->join_count; i++) argv_add(a, "--join", args->join[i]);
+    for (int i = 0; i < args->join_count; i++)
+        argv_add(a, "--join", args->join[i]);
     return 0;
 }
 
@@ -47,7 +50,8 @@ static int node_answers(struct cli *cli)
 {
     struct io_api_reply end;
     int err = cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, NULL);
-    if (!err) io_api_reply_clear(&end);
+    if (!err)
+        io_api_reply_clear(&end);
     return err;
 }
 
@@ -58,17 +62,21 @@ int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_start
     pid_t pid;
     *ret_started = false;
     int answer = node_answers(cli);
-    if (answer != CAM_ENONODE) return answer ? cli_node_error(cli, answer) : 0;
+    if (answer != CAM_ENONODE)
+        return answer ? cli_node_error(cli, answer) : 0;
     int status = argv_fill(cli, args, &a);
-    if (status) return status;
+    if (status)
+        return status;
     argv_add(&a, "--ready-fd", IO_PROC_READY_TEXT);
     int err = io_proc_spawn(a.argv, cli->home.log, NODE_START_MS, &pid, text);
     if (err) {
         pid_t other; /* somebody else may have started it in the same moment */
         if (home_node(&cli->home, &other) == 0) {
-            if (err == CAM_EAGAIN) return 0;
+            if (err == CAM_EAGAIN)
+                return 0;
             /* It has said why it ends; the next try must not take it for one that runs. */
-            if (err != CAM_ETIMEOUT && other) io_proc_wait_gone(other, NODE_ENDING_MS);
+            if (err != CAM_ETIMEOUT && other)
+                io_proc_wait_gone(other, NODE_ENDING_MS);
         }
         return view_error(&cli->view, err, *text ? text : "the node did not start");
     }
@@ -81,16 +89,19 @@ int cli_node_start(struct cli *cli, const struct cli_args *args, bool *ret_start
 void cli_node_stop(struct cli *cli)
 {
     struct io_api_reply end;
-    if (cli_ask_node(cli, json_pack("{s:s}", "do", "stop"), &end, NULL) == 0) io_api_reply_clear(&end);
+    if (cli_ask_node(cli, json_pack("{s:s}", "do", "stop"), &end, NULL) == 0)
+        io_api_reply_clear(&end);
     pid_t pid;
-    if (home_node(&cli->home, &pid) == 0 && pid) io_proc_wait_gone(pid, NODE_END_MS);
+    if (home_node(&cli->home, &pid) == 0 && pid)
+        io_proc_wait_gone(pid, NODE_END_MS);
 }
 
 bool cli_node_stays(struct cli *cli)
 {
     struct io_api_reply end;
     json_t *row = NULL;
-    if (cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, &row)) return false;
+    if (cli_ask_node(cli, json_pack("{s:s}", "do", "hello"), &end, &row))
+        return false;
     bool stays = view_bool(row, "stays");
     io_api_reply_clear(&end);
     json_decref(row);
@@ -100,8 +111,10 @@ bool cli_node_stays(struct cli *cli)
 int cli_node_gone(struct cli *cli)
 {
     pid_t pid;
-    if (home_node(&cli->home, &pid) != 0 || !pid) return 0;
-    if (io_proc_wait_gone(pid, NODE_END_MS) == 0) return 0;
+    if (home_node(&cli->home, &pid) != 0 || !pid)
+        return 0;
+    if (io_proc_wait_gone(pid, NODE_END_MS) == 0)
+        return 0;
     return view_error(&cli->view, CAM_ETIMEOUT, "the key is forgotten, but the node has not ended yet");
 }
 
@@ -112,8 +125,10 @@ int run_node(struct cli *cli, const struct cli_args *args)
     if (home_node(&cli->home, &pid) == 0)
         return view_error(&cli->view, CAM_EAGAIN, "a node runs in this home already: camellia status");
     int status = argv_fill(cli, args, &a);
-    if (status) return status;
-    if (args->verbose) a.argv[a.count++] = "-v";
+    if (status)
+        return status;
+    if (args->verbose)
+        a.argv[a.count++] = "-v";
     char *argv[ARGV_MAX];
     memcpy(argv, a.argv, sizeof argv); /* execv's type says char *const: it changes nothing */
     execv(a.program, argv);

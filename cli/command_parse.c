@@ -68,7 +68,8 @@ static const struct flag {
 const struct command *command_find(const char *name)
 {
     for (const struct command *c = commands; c->name; c++)
-        if (!strcmp(c->name, name)) return c;
+        if (!strcmp(c->name, name))
+            return c;
     return NULL;
 }
 
@@ -96,9 +97,11 @@ static int fail(char why[CLI_WHY_MAX], const char *format, const char *a, const 
 static int number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
 {
     char *end;
-    if (*text < '0' || *text > '9') return CAM_EUSAGE; /* strtoul would take blanks and a minus sign */
+    if (*text < '0' || *text > '9')
+        return CAM_EUSAGE; /* strtoul would take blanks and a minus sign */
     unsigned long v = strtoul(text, &end, 10);
-    if (*end || v < min || v > max) return CAM_EUSAGE;
+    if (*end || v < min || v > max)
+        return CAM_EUSAGE;
     *ret = (uint32_t)v;
     return 0;
 }
@@ -132,7 +135,8 @@ static int set_flag(struct cli_args *args, enum flag_id id, const char *value, c
     case FLAG_JOIN:
         if (conf_host_parse(value, 0, &host))
             return fail(why, "--join @: give a host and a port, like example.org:8000", value, "");
-        if (args->join_count == CONF_JOIN_MAX) return fail(why, "--join is given too often", "", "");
+        if (args->join_count == CONF_JOIN_MAX)
+            return fail(why, "--join is given too often", "", "");
         args->join[args->join_count++] = value;
         break;
     case FLAG_PASSPHRASE_FD:
@@ -173,9 +177,11 @@ static int parse_flag(struct cli_args *args, const char *word, const char *next,
         } else {
             continue;
         }
-        if (value && f->value == NO_VALUE) return fail(why, "@ takes no value", f->name, "");
+        if (value && f->value == NO_VALUE)
+            return fail(why, "@ takes no value", f->name, "");
         if (!value && f->value == VALUE) {
-            if (!next) return fail(why, "@ needs a value", f->name, "");
+            if (!next)
+                return fail(why, "@ needs a value", f->name, "");
             value = next;
             *ret_took_next = true;
         }
@@ -188,7 +194,8 @@ static int parse_flag(struct cli_args *args, const char *word, const char *next,
 static const char *flag_of(uint32_t options)
 {
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (flags[i].option & options) return flags[i].name;
+        if (flags[i].option & options)
+            return flags[i].name;
     return "";
 }
 
@@ -196,8 +203,10 @@ static const char *flag_of(uint32_t options)
 static size_t distance(const char *a, const char *b)
 {
     size_t row[32], n = strlen(b);
-    if (n >= sizeof row / sizeof *row) return n;
-    for (size_t j = 0; j <= n; j++) row[j] = j;
+    if (n >= sizeof row / sizeof *row)
+        return n;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
     for (size_t i = 1; a[i - 1]; i++) {
         size_t diagonal = row[0];
         row[0] = i;
@@ -217,7 +226,8 @@ static const char *nearest(const char *name)
     size_t best_distance = 3;
     for (const struct command *c = commands; c->name; c++) {
         size_t d = distance(name, c->name);
-        if (d < best_distance) best_distance = d, best = c->name;
+        if (d < best_distance)
+            best_distance = d, best = c->name;
     }
     return best;
 }
@@ -226,7 +236,8 @@ static const char *nearest(const char *name)
 static int find_command(struct cli_args *args, char why[CLI_WHY_MAX])
 {
     char two[64];
-    if (args->arg_count == 0) return 0;
+    if (args->arg_count == 0)
+        return 0;
     int words = 1;
     args->command = command_find(args->arg[0]);
     if (!args->command && args->arg_count > 1) {
@@ -239,7 +250,8 @@ static int find_command(struct cli_args *args, char why[CLI_WHY_MAX])
         if (family)
             return fail(why, "dht ping HOST:PORT, dht find ID, dht get TARGET or dht put VALUE", "", "");
         const char *near = nearest(args->arg[0]);
-        if (near) return fail(why, "unknown command @: do you mean @?", args->arg[0], near);
+        if (near)
+            return fail(why, "unknown command @: do you mean @?", args->arg[0], near);
         return fail(why, "unknown command @ (camellia help lists them)", args->arg[0], "");
     }
     args->arg_count -= words;
@@ -265,25 +277,32 @@ int command_parse(int argc, const char *const argv[], struct cli_args *ret, char
                 err = bad;
                 memcpy(ret_why, why, sizeof why);
             }
-            if (took_next) i++;
+            if (took_next)
+                i++;
         } else if (ret->arg_count < CLI_ARGS_MAX) {
             words[ret->arg_count++] = argv[i];
         } else {
             too_many = true;
         }
     }
-    if (err) return err;
-    if (ret->json && ret->plain) return fail(ret_why, "--json or --plain, not both", "", "");
+    if (err)
+        return err;
+    if (ret->json && ret->plain)
+        return fail(ret_why, "--json or --plain, not both", "", "");
     err = find_command(ret, ret_why);
-    if (err || ret->help || ret->version) return err;
+    if (err || ret->help || ret->version)
+        return err;
     const struct command *c = ret->command;
-    if (!c) return seen & ~(uint32_t)OPT_GLOBAL ? fail(ret_why, "@ without a command (camellia help)",
-                                                        flag_of(seen & ~(uint32_t)OPT_GLOBAL), "") : 0;
+    if (!c)
+        return seen & ~(uint32_t)OPT_GLOBAL ? fail(ret_why, "@ without a command (camellia help)",
+                                                    flag_of(seen & ~(uint32_t)OPT_GLOBAL), "") : 0;
     uint32_t foreign = seen & ~(c->options | OPT_GLOBAL);
-    if (foreign) return fail(ret_why, "camellia @ does not take @", c->name, flag_of(foreign));
+    if (foreign)
+        return fail(ret_why, "camellia @ does not take @", c->name, flag_of(foreign));
     if (ret->passphrase_file && ret->passphrase_fd >= 0)
         return fail(ret_why, "--passphrase-file or --passphrase-fd, not both", "", "");
-    if (ret->arg_count < c->min_args) return fail(ret_why, "it is: camellia @ @", c->name, c->args);
+    if (ret->arg_count < c->min_args)
+        return fail(ret_why, "it is: camellia @ @", c->name, c->args);
     if (ret->arg_count > c->max_args || too_many)
         return fail(ret_why, "too many words; it is: camellia @ @ (quote a text of several words)", c->name,
                     c->args);

@@ -19,7 +19,8 @@ static int call_who(struct cli *cli, const struct cli_args *args, const char *ve
         }
         json_object_set_new(request, "who", json_string(args->arg[0]));
     }
-    if (args->private_follow) json_object_set_new(request, "private", json_true());
+    if (args->private_follow)
+        json_object_set_new(request, "private", json_true());
     return cli_call(cli, args, request, CLI_ANSWER_MS);
 }
 
@@ -32,6 +33,7 @@ int run_profile(struct cli *cli, const struct cli_args *args) { return call_who(
 int run_suggest(struct cli *cli, const struct cli_args *args)
 {
     json_t *request = json_pack("{s:s}", "do", "suggest");
-    if (args->n) json_object_set_new(request, "n", json_integer(args->n));
+    if (args->n)
+        json_object_set_new(request, "n", json_integer(args->n));
     return cli_call(cli, args, request, CLI_ANSWER_MS);
 }

@@ -21,13 +21,15 @@
 static int check_text(struct cli *cli, const char *text, size_t size)
 {
     char why[160];
-    if (size == 0) return view_error(&cli->view, CAM_EINVAL, "the post is empty: write some text");
+    if (size == 0)
+        return view_error(&cli->view, CAM_EINVAL, "the post is empty: write some text");
     if (size > TEXT_POST_MAX) {
         snprintf(why, sizeof why, "the post has %zu bytes, %d is the limit: make two of it", size,
                  TEXT_POST_MAX);
         return view_error(&cli->view, CAM_ETOOBIG, why);
     }
-    if (text_check_utf8(text, size)) return view_error(&cli->view, CAM_EINVAL, "the post is not valid UTF-8");
+    if (text_check_utf8(text, size))
+        return view_error(&cli->view, CAM_EINVAL, "the post is not valid UTF-8");
     if (text_check_post(text, size))
         return view_error(&cli->view, CAM_EINVAL,
                           "the post holds control characters: only newline and tab may be in it");
@@ -64,8 +66,10 @@ static int read_text(struct cli *cli, const struct cli_args *args, char **ret, s
         snprintf(why, sizeof why, "the post has over %u bytes, %d is the limit", STDIN_MAX, TEXT_POST_MAX);
         return view_error(&cli->view, err, why);
     }
-    if (err) return view_error(&cli->view, err, "cannot read the text from standard input");
-    if (*ret_size && (*ret)[*ret_size - 1] == '\n') (*ret)[--*ret_size] = '\0'; /* echo and editors add it */
+    if (err)
+        return view_error(&cli->view, err, "cannot read the text from standard input");
+    if (*ret_size && (*ret)[*ret_size - 1] == '\n')
+        (*ret)[--*ret_size] = '\0'; /* echo and editors add it */
     return 0;
 }
 
@@ -74,7 +78,8 @@ int run_post(struct cli *cli, const struct cli_args *args)
     char *text = NULL;
     size_t size = 0;
     int status = read_text(cli, args, &text, &size);
-    if (!status) status = check_text(cli, text, size);
+    if (!status)
+        status = check_text(cli, text, size);
     if (!status) {
         int wait_ms = args->wait ? (int)args->wait_s * 1000 : 0;
         json_t *request = json_pack("{s:s, s:s%, s:i}", "do", "post", "text", text, size, "wait_ms", wait_ms);
@@ -101,19 +106,24 @@ static int read_live(struct cli *cli, const struct cli_args *args, struct io_api
         if (err == CAM_ETIMEOUT) {
             renew_at_ms = mono_ms() + LEASE_RENEW_MS;
             err = io_api_send(api, json_pack("{s:s}", "do", "renew"), LIVE_TAG);
-            if (!err) continue;
+            if (!err)
+                continue;
         }
-        if (err == CAM_EINTR && !cli_interrupted) continue; /* another signal, as when the window changed */
+        if (err == CAM_EINTR && !cli_interrupted)
+            continue; /* another signal, as when the window changed */
         if (err == CAM_EINTR) {
             io_api_send(api, json_pack("{s:s, s:i}", "do", "cancel", "cancel", LIVE_TAG), LIVE_TAG + 1);
             return err_status(CAM_EINTR);
         }
-        if (err) return cli_node_error(cli, err);
-        if (reply.row) view_row(&cli->view, args->command->kind, reply.row);
+        if (err)
+            return cli_node_error(cli, err);
+        if (reply.row)
+            view_row(&cli->view, args->command->kind, reply.row);
         bool done = reply.done && reply.tag == LIVE_TAG;
         int status = done ? view_done(&cli->view, reply.status, reply.error, reply.message) : 0;
         io_api_reply_clear(&reply);
-        if (done) return status;
+        if (done)
+            return status;
     }
 }
 
@@ -131,9 +141,12 @@ int run_timeline(struct cli *cli, const struct cli_args *args)
         return view_error(&cli->view, CAM_EUSAGE, "--before goes back, --follow goes on: not both");
     json_t *request =
         json_pack("{s:s, s:b, s:b}", "do", "timeline", "unread", args->unread, "follow", args->follow);
-    if (args->n) json_object_set_new(request, "n", json_integer(args->n));
-    if (args->before) json_object_set_new(request, "before", json_string(args->before));
-    if (!args->follow) return cli_call(cli, args, request, CLI_ANSWER_MS);
+    if (args->n)
+        json_object_set_new(request, "n", json_integer(args->n));
+    if (args->before)
+        json_object_set_new(request, "before", json_string(args->before));
+    if (!args->follow)
+        return cli_call(cli, args, request, CLI_ANSWER_MS);
 
     struct io_api_client *api;
     int err = io_api_connect(&cli->home, &api);

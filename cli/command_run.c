@@ -14,7 +14,8 @@ static volatile sig_atomic_t interrupt_soft;
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    if (!interrupt_soft) _exit(130); /* nothing is half written: files are replaced in one step */
+    if (!interrupt_soft)
+        _exit(130); /* nothing is half written: files are replaced in one step */
     cli_interrupted = 1;
 }
 
@@ -59,7 +60,8 @@ static bool print_row(void *ctx, json_t *row)
 /* What is said when all went well and there was nothing to show. */
 static const char *empty_words(const struct cli_args *args)
 {
-    if (args->before) return "no older posts";
+    if (args->before)
+        return "no older posts";
     return args->unread ? "nothing unread" : args->command->empty;
 }
 
@@ -79,8 +81,10 @@ int cli_call(struct cli *cli, const struct cli_args *args, json_t *request, int 
         status = cli_node_error(cli, err);
     } else {
         const char *message = end.message;
-        if (!end.status && !printing.rows && empty_words(args)) message = empty_words(args);
-        if (!end.status && printing.kind == VIEW_POSTED) message = NULL; /* its row says as much */
+        if (!end.status && !printing.rows && empty_words(args))
+            message = empty_words(args);
+        if (!end.status && printing.kind == VIEW_POSTED)
+            message = NULL; /* its row says as much */
         status = view_done(&cli->view, end.status, end.error, message);
         io_api_reply_clear(&end);
     }
@@ -107,7 +111,8 @@ int cli_ask_node(struct cli *cli, json_t *request, struct io_api_reply *ret, jso
     }
     err = io_api_call(api, request, CLI_ANSWER_MS, keep_row, &row, ret);
     io_api_close(api);
-    if (!err && ret_row) *ret_row = json_incref(row);
+    if (!err && ret_row)
+        *ret_row = json_incref(row);
     json_decref(row);
     return err;
 }
@@ -119,8 +124,10 @@ int command_run(struct cli *cli, const struct cli_args *args)
     const struct command *command = args->command;
     char why[HOME_WHY_MAX];
     cli->view.lone_answer = command->lone_answer;
-    if (command->run == run_help) return run_help(cli, args); /* help needs no home */
+    if (command->run == run_help)
+        return run_help(cli, args); /* help needs no home */
     int err = home_open(args->home, &cli->home, why);
-    if (err) return view_error(&cli->view, err, why);
+    if (err)
+        return view_error(&cli->view, err, why);
     return command->run(cli, args);
 }

@@ -55,7 +55,8 @@ int home_config(const struct io_home *home, const char *path, struct conf *ret, 
         return err;
     }
     err = conf_parse((const char *)data, size, ret, line);
-    if (err) snprintf(ret_why, HOME_WHY_MAX, "%s (%s)", line, file);
+    if (err)
+        snprintf(ret_why, HOME_WHY_MAX, "%s (%s)", line, file);
     free(data);
     return err;
 }
@@ -91,7 +92,8 @@ int home_transport(const struct io_home *home, const struct rng *rng, struct tra
         return err;
     }
     err = io_os_read(path, KEYFILE_TRANSPORT_SIZE, &data, &size);
-    if (err == CAM_ETOOBIG) err = CAM_EFORMAT;
+    if (err == CAM_ETOOBIG)
+        err = CAM_EFORMAT;
     if (!err) {
         err = keyfile_transport_decode(data, size, ret);
         explicit_bzero(data, size);
@@ -116,7 +118,8 @@ int home_address(const struct io_home *home, struct addr *ret)
     uint8_t *data;
     size_t size;
 
-    if (!address_path(home, path) || io_os_read(path, ADDR_TEXT_SIZE, &data, &size)) return CAM_ENOENT;
+    if (!address_path(home, path) || io_os_read(path, ADDR_TEXT_SIZE, &data, &size))
+        return CAM_ENOENT;
     data[strcspn((const char *)data, "\n")] = '\0';
     int err = addr_parse((const char *)data, ret);
     free(data);
@@ -128,8 +131,10 @@ int home_set_address(const struct io_home *home, const struct addr *addr)
     char path[HOME_WHY_MAX], text[ADDR_TEXT_SIZE], line[ADDR_TEXT_SIZE + 1];
     struct addr last;
 
-    if (home_address(home, &last) == 0 && addr_equal(&last, addr)) return 0; /* spares the disk at every start */
-    if (!address_path(home, path)) return CAM_EIO;
+    if (home_address(home, &last) == 0 && addr_equal(&last, addr))
+        return 0; /* spares the disk at every start */
+    if (!address_path(home, path))
+        return CAM_EIO;
     int size = snprintf(line, sizeof line, "%s\n", addr_text(addr, text));
     return io_os_write_atomic(path, line, (size_t)size, 0600);
 }

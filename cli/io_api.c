@@ -23,7 +23,8 @@
 
 static void free_wiped(void *p)
 {
-    if (!p) return;
+    if (!p)
+        return;
     explicit_bzero(p, malloc_usable_size(p));
     free(p);
 }
@@ -39,7 +40,8 @@ static void free_wiped_hint(void *p, void *hint)
 /* What libzmq received lies in its own buffer until the message closes. */
 static void message_wipe(zmq_msg_t *m)
 {
-    if (zmq_msg_size(m)) explicit_bzero(zmq_msg_data(m), zmq_msg_size(m));
+    if (zmq_msg_size(m))
+        explicit_bzero(zmq_msg_data(m), zmq_msg_size(m));
     zmq_msg_close(m);
 }
 
@@ -79,13 +81,16 @@ int io_api_connect(const struct io_home *home, struct io_api_client **ret)
     pid_t pid;
     struct io_api_client *c;
 
-    if (home_node(home, &pid)) return CAM_ENONODE;
+    if (home_node(home, &pid))
+        return CAM_ENONODE;
     c = calloc(1, sizeof *c);
-    if (!c) return CAM_ESYS;
+    if (!c)
+        return CAM_ESYS;
     c->home = *home;
     endpoint_of(home, endpoint);
     c->ctx = zmq_ctx_new();
-    if (c->ctx) c->socket = zmq_socket(c->ctx, ZMQ_DEALER);
+    if (c->ctx)
+        c->socket = zmq_socket(c->ctx, ZMQ_DEALER);
     /* The queues are unbounded because a client that sends a long file of posts, or reads a long list, is
      * alone with its node; the node's side has the limits. */
     if (!c->socket || !set_int(c->socket, ZMQ_LINGER, 0) || !set_int(c->socket, ZMQ_SNDHWM, 0) ||
@@ -100,9 +105,12 @@ int io_api_connect(const struct io_home *home, struct io_api_client **ret)
 
 void io_api_close(struct io_api_client *c)
 {
-    if (!c) return;
-    if (c->socket) zmq_close(c->socket);
-    if (c->ctx) while (zmq_ctx_term(c->ctx) && zmq_errno() == EINTR) {}
+    if (!c)
+        return;
+    if (c->socket)
+        zmq_close(c->socket);
+    if (c->ctx)
+        while (zmq_ctx_term(c->ctx) && zmq_errno() == EINTR) {}
     free(c);
 }
 
@@ -118,7 +126,8 @@ int io_api_send(struct io_api_client *c, json_t *request, uint64_t tag)
         json_object_set_new(request, "tag", json_integer((json_int_t)tag)) == 0)
         text = json_dumps(request, JSON_COMPACT);
     json_decref(request);
-    if (!text) return CAM_EINVAL; /* it was not made: text that is no UTF-8, or no memory */
+    if (!text)
+        return CAM_EINVAL; /* it was not made: text that is no UTF-8, or no memory */
     size = strlen(text);
     if (size > IO_API_MESSAGE_MAX)
         err = CAM_ETOOBIG;
@@ -129,7 +138,8 @@ int io_api_send(struct io_api_client *c, json_t *request, uint64_t tag)
         return err ? err : CAM_ESYS;
     }
     while (zmq_msg_send(&m, c->socket, 0) < 0) {
-        if (zmq_errno() == EINTR) continue;
+        if (zmq_errno() == EINTR)
+            continue;
         zmq_msg_close(&m);
         return CAM_ESYS;
     }
@@ -170,17 +180,22 @@ int io_api_recv(struct io_api_client *c, int timeout_ms, struct io_api_reply *re
             return err;
         }
         zmq_msg_close(&m);
-        if (last_look) return CAM_ENONODE;
+        if (last_look)
+            return CAM_ENONODE;
         uint64_t spent = mono_ms() - start, wait = API_ALIVE_MS;
         if (timeout_ms >= 0) {
-            if (spent >= (uint64_t)timeout_ms) return CAM_ETIMEOUT;
-            if ((uint64_t)timeout_ms - spent < wait) wait = (uint64_t)timeout_ms - spent;
+            if (spent >= (uint64_t)timeout_ms)
+                return CAM_ETIMEOUT;
+            if ((uint64_t)timeout_ms - spent < wait)
+                wait = (uint64_t)timeout_ms - spent;
         }
         zmq_pollitem_t item = { c->socket, 0, ZMQ_POLLIN, 0 };
         int n = zmq_poll(&item, 1, (long)wait);
-        if (n < 0) return zmq_errno() == EINTR ? CAM_EINTR : CAM_ESYS;
+        if (n < 0)
+            return zmq_errno() == EINTR ? CAM_EINTR : CAM_ESYS;
         /* A node that ended may have answered first: one more look at what arrived. */
-        if (n == 0 && wait == API_ALIVE_MS && home_node(&c->home, &pid)) last_look = true;
+        if (n == 0 && wait == API_ALIVE_MS && home_node(&c->home, &pid))
+            last_look = true;
     }
 }
 
@@ -263,9 +278,11 @@ int io_api_bind(const struct io_home *home, void *zmq_ctx, struct io_api_server 
 
 void io_api_unbind(struct io_api_server *s)
 {
-    if (!s) return;
+    if (!s)
+        return;
     message_wipe(&s->in);
-    if (s->socket) zmq_close(s->socket);
+    if (s->socket)
+        zmq_close(s->socket);
     unlink(s->path); /* libzmq leaves it; the lock says that nobody else's can be there yet */
     free(s);
 }
@@ -290,7 +307,8 @@ bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret
         }
         s->more = true;
         bool good = zmq_msg_size(&m) == API_ROUTE_SIZE && zmq_msg_more(&m);
-        if (good) memcpy(route, zmq_msg_data(&m), sizeof route);
+        if (good)
+            memcpy(route, zmq_msg_data(&m), sizeof route);
         bool rest = zmq_msg_more(&m);
         zmq_msg_close(&m);
         for (int frames = 0; rest; frames++) {
@@ -301,9 +319,11 @@ bool io_api_next(struct io_api_server *s, uint64_t *ret_client, const char **ret
                 break;
             }
             rest = zmq_msg_more(&s->in);
-            if (rest && (frames > 0 || zmq_msg_size(&s->in) > 0)) good = false;
+            if (rest && (frames > 0 || zmq_msg_size(&s->in) > 0))
+                good = false;
         }
-        if (!good || route[0] != 0) continue;
+        if (!good || route[0] != 0)
+            continue;
         *ret_client = be32(route + 1);
         *ret_text = zmq_msg_data(&s->in);
         *ret_size = zmq_msg_size(&s->in);

@@ -56,10 +56,12 @@ static bool udp_next(void *ctx, struct addr *ret_from, struct span *ret_data)
     struct io_node *n = ctx;
     while (n->batch_at == n->batch_count) {
         int i = n->udp_more[0] ? 0 : 1;
-        if (!n->udp_more[i]) return false;
+        if (!n->udp_more[i])
+            return false;
         n->batch_at = 0;
         n->batch_count = io_udp_recv(&n->udp[i], n->batch);
-        if (n->batch_count < IO_UDP_BATCH) n->udp_more[i] = false;
+        if (n->batch_count < IO_UDP_BATCH)
+            n->udp_more[i] = false;
     }
     const struct io_udp_in *in = &n->batch->in[n->batch_at++];
     *ret_from = in->peer;
@@ -92,7 +94,8 @@ static bool api_next(void *ctx, uint64_t *ret_client, struct span *ret_text)
     struct io_node *n = ctx;
     const char *text;
     size_t size;
-    if (!n->api || !io_api_next(n->api, ret_client, &text, &size)) return false;
+    if (!n->api || !io_api_next(n->api, ret_client, &text, &size))
+        return false;
     *ret_text = span(text, size);
     return true;
 }
@@ -158,8 +161,10 @@ static bool admits(void *ctx, const uint8_t key[LINK_KEY_SIZE])
 static void sockets_close(struct io_node *n, int tcp_bound)
 {
     for (int i = 0; i < NODE_SOCKETS; i++) {
-        if (!n->udp_open[i]) continue;
-        if (i < tcp_bound) io_zmq_unbind(n->links, &n->udp[i].addr);
+        if (!n->udp_open[i])
+            continue;
+        if (i < tcp_bound)
+            io_zmq_unbind(n->links, &n->udp[i].addr);
         io_udp_close(&n->udp[i]);
         n->udp_open[i] = false;
     }
@@ -173,7 +178,8 @@ static int sockets_open(struct io_node *n, uint16_t port, char ret_why[HOME_WHY_
     int bound = 0;
 
     for (int i = 0; i < NODE_SOCKETS; i++) {
-        if (!want[i].family) continue;
+        if (!want[i].family)
+            continue;
         want[i].port = i == 0 ? port : n->udp[0].addr.port;
         errno = 0;
         int err = io_udp_open(&want[i], &n->udp[i]);
@@ -183,7 +189,8 @@ static int sockets_open(struct io_node *n, uint16_t port, char ret_why[HOME_WHY_
         } else {
             n->udp_open[i] = n->udp_more[i] = true;
             err = io_zmq_bind(n->links, &n->udp[i].addr, why);
-            if (err) snprintf(ret_why, HOME_WHY_MAX, "%s", why);
+            if (err)
+                snprintf(ret_why, HOME_WHY_MAX, "%s", why);
         }
         if (err) {
             sockets_close(n, bound);
@@ -208,7 +215,8 @@ static int sockets_find(struct io_node *n, char ret_why[HOME_WHY_MAX])
     }
     n->moved = err && port;
     /* A port that is free for UDP may be taken for TCP: the next try gets another. */
-    for (int i = 0; err && i < IO_NODE_PORT_TRIES; i++) err = sockets_open(n, 0, ret_why);
+    for (int i = 0; err && i < IO_NODE_PORT_TRIES; i++)
+        err = sockets_open(n, 0, ret_why);
     return err;
 }
 
@@ -229,16 +237,24 @@ static int watch_all(struct io_node *n)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     n->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (n->signals < 0) return CAM_ESYS;
+    if (n->signals < 0)
+        return CAM_ESYS;
     for (int i = 0; i < NODE_SOCKETS && !err; i++)
-        if (n->udp_open[i]) err = watch(n, n->udp[i].fd, WAIT_UDP + (uint32_t)i);
-    if (!err) err = watch(n, io_zmq_fd(n->links), WAIT_LINKS);
-    if (!err) err = watch(n, io_api_server_fd(n->api), WAIT_API);
+        if (n->udp_open[i])
+            err = watch(n, n->udp[i].fd, WAIT_UDP + (uint32_t)i);
+    if (!err)
+        err = watch(n, io_zmq_fd(n->links), WAIT_LINKS);
+    if (!err)
+        err = watch(n, io_api_server_fd(n->api), WAIT_API);
     n->api_watched = true;
-    if (!err && n->sntp) err = watch(n, io_sntp_fd(n->sntp), WAIT_SNTP);
-    if (!err) err = watch(n, io_resolve_fd(n->resolve), WAIT_RESOLVE);
-    if (!err) err = watch(n, io_rescue_fd(n->rescue), WAIT_RESCUE);
-    if (!err) err = watch(n, n->signals, WAIT_SIGNAL);
+    if (!err && n->sntp)
+        err = watch(n, io_sntp_fd(n->sntp), WAIT_SNTP);
+    if (!err)
+        err = watch(n, io_resolve_fd(n->resolve), WAIT_RESOLVE);
+    if (!err)
+        err = watch(n, io_rescue_fd(n->rescue), WAIT_RESCUE);
+    if (!err)
+        err = watch(n, n->signals, WAIT_SIGNAL);
     return err;
 }
 
@@ -247,7 +263,8 @@ static int watch_all(struct io_node *n)
 static struct now clocks(const struct io_node *n)
 {
     struct now now = io_os_now();
-    if (n->sntp) now.wall_ms = sntp_wall_ms(io_sntp_clock(n->sntp), now);
+    if (n->sntp)
+        now.wall_ms = sntp_wall_ms(io_sntp_clock(n->sntp), now);
     return now;
 }
 
@@ -271,7 +288,8 @@ static int open_store(struct io_node *n, char ret_why[HOME_WHY_MAX])
 {
     char message[STORE_MESSAGE_SIZE];
     int err = store_open(n->config->home->store, &n->store, message);
-    if (err) snprintf(ret_why, HOME_WHY_MAX, "%s", message);
+    if (err)
+        snprintf(ret_why, HOME_WHY_MAX, "%s", message);
     return err;
 }
 
@@ -279,7 +297,8 @@ static int open_links(struct io_node *n, char ret_why[HOME_WHY_MAX])
 {
     char why[IO_ZMQ_WHY_MAX];
     int err = io_zmq_new(n->transport.pk, n->transport.sk, io_os_now().mono_ms, &n->links, why);
-    if (err) snprintf(ret_why, HOME_WHY_MAX, "%s", why);
+    if (err)
+        snprintf(ret_why, HOME_WHY_MAX, "%s", why);
     return err;
 }
 
@@ -288,8 +307,10 @@ static int open_helpers(struct io_node *n, struct now now)
     const struct conf *conf = n->config->conf;
     int err = io_resolve_open(&n->resolve);
 
-    if (!err) err = io_rescue_new(&n->rescue);
-    if (!err && conf->sntp_count) err = io_sntp_new(conf->sntp, conf->sntp_count, NULL, now, &n->sntp);
+    if (!err)
+        err = io_rescue_new(&n->rescue);
+    if (!err && conf->sntp_count)
+        err = io_sntp_new(conf->sntp, conf->sntp_count, NULL, now, &n->sntp);
     for (int i = 0; !err && i < conf->join_count; i++)
         err = io_resolve_add(n->resolve, &conf->join[i], now.mono_ms);
     for (int i = 0; !err && i < n->config->join_count; i++)
@@ -318,9 +339,12 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
         .rescue_after_ms = conf->rescue ? (uint64_t)conf->rescue_after_s * 1000 : 0,
     };
     for (int i = 0; i < NODE_SOCKETS; i++) {
-        if (!n->udp_open[i]) continue;
-        if (n->udp[i].addr.family == 4) config.kad.use_v4 = true;
-        else config.kad.use_v6 = true;
+        if (!n->udp_open[i])
+            continue;
+        if (n->udp[i].addr.family == 4)
+            config.kad.use_v4 = true;
+        else
+            config.kad.use_v6 = true;
     }
     memcpy(config.timeline.transport_pk, n->transport.pk, LINK_KEY_SIZE);
     n->public_io = (struct node_public_io){ n, public_open, public_close, public_next, public_send, public_flush };
@@ -339,22 +363,32 @@ int io_node_open(const struct io_node_config *config, struct io_node **ret, char
     struct io_node *n = calloc(1, sizeof *n);
 
     snprintf(ret_why, HOME_WHY_MAX, "%s", err_text(CAM_ESYS));
-    if (!n) return CAM_ESYS;
+    if (!n)
+        return CAM_ESYS;
     n->config = config;
     n->lock = n->signals = -1;
     n->rng = io_os_rng();
     n->epoll = epoll_create1(EPOLL_CLOEXEC);
     n->batch = io_udp_batch_new();
     int err = n->epoll < 0 || !n->batch ? CAM_ESYS : 0;
-    if (!err) err = lock_home(n, ret_why);
-    if (!err) err = open_store(n, ret_why);
-    if (!err) err = home_transport(config->home, &n->rng, &n->transport, ret_why);
-    if (!err) err = open_links(n, ret_why);
-    if (!err) err = sockets_find(n, ret_why);
-    if (!err) err = open_helpers(n, io_os_now());
-    if (!err) err = open_node(n, ret_why);
-    if (!err) err = io_api_bind(config->home, io_zmq_context(n->links), &n->api, ret_why);
-    if (!err) err = watch_all(n);
+    if (!err)
+        err = lock_home(n, ret_why);
+    if (!err)
+        err = open_store(n, ret_why);
+    if (!err)
+        err = home_transport(config->home, &n->rng, &n->transport, ret_why);
+    if (!err)
+        err = open_links(n, ret_why);
+    if (!err)
+        err = sockets_find(n, ret_why);
+    if (!err)
+        err = open_helpers(n, io_os_now());
+    if (!err)
+        err = open_node(n, ret_why);
+    if (!err)
+        err = io_api_bind(config->home, io_zmq_context(n->links), &n->api, ret_why);
+    if (!err)
+        err = watch_all(n);
     if (err) {
         io_node_close(n);
         return err;
@@ -373,24 +407,29 @@ bool io_node_moved(const struct io_node *n) { return n->moved; }
 
 void io_node_close(struct io_node *n)
 {
-    if (!n) return;
+    if (!n)
+        return;
     if (n->node && n->api && node_close(n->node, clocks(n)))
         log_write(n->config->log, LOG_ERROR, io_os_now().wall_ms, "store",
                   "the last turn could not be written");
-    if (n->links) io_zmq_admit(n->links, NULL, NULL);
+    if (n->links)
+        io_zmq_admit(n->links, NULL, NULL);
     io_api_unbind(n->api);
     node_free(n->node);
     io_resolve_close(n->resolve);
     io_rescue_free(n->rescue);
     io_sntp_free(n->sntp);
     for (int i = 0; i < NODE_SOCKETS; i++)
-        if (n->udp_open[i]) io_udp_close(&n->udp[i]);
+        if (n->udp_open[i])
+            io_udp_close(&n->udp[i]);
     io_udp_batch_free(n->batch);
     io_zmq_free(n->links);
     transport_clear(&n->transport);
     store_close(n->store);
-    if (n->signals >= 0) close(n->signals);
-    if (n->epoll >= 0) close(n->epoll);
+    if (n->signals >= 0)
+        close(n->signals);
+    if (n->epoll >= 0)
+        close(n->epoll);
     io_os_unlock(n->lock); /* last: whoever gets it finds everything free */
     free(n);
 }
@@ -401,7 +440,8 @@ void io_node_close(struct io_node *n)
 static void watch_api(struct io_node *n, bool wanted)
 {
     struct epoll_event ev = { .events = wanted ? EPOLLIN : 0, .data.u32 = WAIT_API };
-    if (wanted == n->api_watched) return;
+    if (wanted == n->api_watched)
+        return;
     epoll_ctl(n->epoll, EPOLL_CTL_MOD, io_api_server_fd(n->api), &ev);
     n->api_watched = wanted;
 }
@@ -414,15 +454,21 @@ static int wait_ms(struct io_node *n)
         (room && io_api_ready(n->api)))
         return 0;
     uint64_t at = node_deadline_ms(n->node), other = io_zmq_deadline_ms(n->links), now = io_os_now().mono_ms;
-    if (other < at) at = other;
+    if (other < at)
+        at = other;
     other = io_resolve_deadline_ms(n->resolve);
-    if (other < at) at = other;
+    if (other < at)
+        at = other;
     other = io_rescue_deadline_ms(n->rescue);
-    if (other < at) at = other;
+    if (other < at)
+        at = other;
     other = n->sntp ? io_sntp_deadline_ms(n->sntp) : at;
-    if (other < at) at = other;
-    if (at <= now) return 0;
-    if (io_udp_pending(n->batch)) return 1;
+    if (other < at)
+        at = other;
+    if (at <= now)
+        return 0;
+    if (io_udp_pending(n->batch))
+        return 1;
     return at - now < NODE_WAIT_MAX_MS ? (int)(at - now) : NODE_WAIT_MAX_MS;
 }
 
@@ -451,19 +497,24 @@ static void helpers_turn(struct io_node *n, struct now now)
 {
     struct addr addr;
 
-    if (n->sntp && (n->sntp_due || now.mono_ms >= io_sntp_deadline_ms(n->sntp))) io_sntp_turn(n->sntp, now);
+    if (n->sntp && (n->sntp_due || now.mono_ms >= io_sntp_deadline_ms(n->sntp)))
+        io_sntp_turn(n->sntp, now);
     n->sntp_due = false;
     if (n->sntp && !n->clock_synced) { /* posts that waited for the clock get their ids from it */
         struct sntp_status clock;
         sntp_status(io_sntp_clock(n->sntp), now, &clock);
         n->clock_synced = clock.synced;
         now.wall_ms = sntp_wall_ms(io_sntp_clock(n->sntp), now);
-        if (clock.synced) timeline_clock_synced(node_timeline(n->node), now);
+        if (clock.synced)
+            timeline_clock_synced(node_timeline(n->node), now);
     }
-    if (n->rescue_due || now.mono_ms >= io_rescue_deadline_ms(n->rescue)) io_rescue_turn(n->rescue, now.mono_ms);
+    if (n->rescue_due || now.mono_ms >= io_rescue_deadline_ms(n->rescue))
+        io_rescue_turn(n->rescue, now.mono_ms);
     n->rescue_due = false;
-    while (io_rescue_router(n->rescue, &addr)) node_rescue_join(n->node, now, &addr);
-    if (!n->resolve_due && now.mono_ms < io_resolve_deadline_ms(n->resolve)) return;
+    while (io_rescue_router(n->rescue, &addr))
+        node_rescue_join(n->node, now, &addr);
+    if (!n->resolve_due && now.mono_ms < io_resolve_deadline_ms(n->resolve))
+        return;
     n->resolve_due = false;
     io_resolve_turn(n->resolve, now.mono_ms);
     while (io_resolve_next(n->resolve, &addr)) {
@@ -493,10 +544,12 @@ int io_node_run(struct io_node *n)
         io_zmq_turn(n->links, now.mono_ms);
         helpers_turn(n, now);
         int err = node_turn(n->node, now);
-        if (err && !disk_is_full(n)) return err;
+        if (err && !disk_is_full(n))
+            return err;
         if (err)
             poll(NULL, 0, NODE_FAILED_WAIT_MS); /* not to write the same in vain a thousand times a second */
-        if (n->stop || node_stopping(n->node)) return 0;
+        if (n->stop || node_stopping(n->node))
+            return 0;
         wait_for_something(n);
     }
 }

@@ -23,7 +23,8 @@ int io_rescue_new(struct io_rescue **ret)
 {
     struct io_rescue *r = calloc(1, sizeof *r);
 
-    if (!r) return CAM_ESYS;
+    if (!r)
+        return CAM_ESYS;
     r->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (r->epoll < 0) {
         free(r);
@@ -36,7 +37,8 @@ int io_rescue_new(struct io_rescue **ret)
 void io_rescue_close(struct io_rescue *r)
 {
     for (int i = 0; i < SOCKETS; i++) {
-        if (r->open[i]) io_udp_close(&r->udp[i]); /* a closed descriptor leaves the epoll set by itself */
+        if (r->open[i])
+            io_udp_close(&r->udp[i]); /* a closed descriptor leaves the epoll set by itself */
         r->open[i] = r->more[i] = false;
     }
     io_udp_batch_free(r->batch);
@@ -48,7 +50,8 @@ void io_rescue_close(struct io_rescue *r)
 
 void io_rescue_free(struct io_rescue *r)
 {
-    if (!r) return;
+    if (!r)
+        return;
     io_rescue_close(r);
     close(r->epoll);
     free(r);
@@ -65,7 +68,8 @@ static void open_socket(struct io_rescue *r, int i, const struct addr *listen)
     struct addr at = *listen;
 
     at.port = 0;
-    if (!at.family || io_udp_open(&at, &r->udp[i])) return;
+    if (!at.family || io_udp_open(&at, &r->udp[i]))
+        return;
     if (watch(r, r->udp[i].fd)) {
         io_udp_close(&r->udp[i]);
         return;
@@ -80,9 +84,12 @@ int io_rescue_open(struct io_rescue *r, const struct addr *listen, const struct 
     open_socket(r, 0, listen);
     open_socket(r, 1, listen6);
     int err = !r->batch || (!r->open[0] && !r->open[1]) ? CAM_ESYS : io_resolve_open(&r->resolve);
-    if (!err) err = watch(r, io_resolve_fd(r->resolve));
-    for (int i = 0; i < count && !err; i++) err = io_resolve_add(r->resolve, &routers[i], mono_ms);
-    if (err) io_rescue_close(r);
+    if (!err)
+        err = watch(r, io_resolve_fd(r->resolve));
+    for (int i = 0; i < count && !err; i++)
+        err = io_resolve_add(r->resolve, &routers[i], mono_ms);
+    if (err)
+        io_rescue_close(r);
     return err;
 }
 
@@ -96,8 +103,10 @@ uint64_t io_rescue_deadline_ms(const struct io_rescue *r)
 
 void io_rescue_turn(struct io_rescue *r, uint64_t mono_ms)
 {
-    if (r->resolve) io_resolve_turn(r->resolve, mono_ms);
-    for (int i = 0; i < SOCKETS; i++) r->more[i] = r->open[i];
+    if (r->resolve)
+        io_resolve_turn(r->resolve, mono_ms);
+    for (int i = 0; i < SOCKETS; i++)
+        r->more[i] = r->open[i];
 }
 
 bool io_rescue_router(struct io_rescue *r, struct addr *ret) { return r->resolve && io_resolve_next(r->resolve, ret); }
@@ -106,10 +115,12 @@ bool io_rescue_next(struct io_rescue *r, struct addr *ret_from, struct span *ret
 {
     while (r->batch_at == r->batch_count) {
         int i = r->more[0] ? 0 : 1;
-        if (!r->more[i]) return false;
+        if (!r->more[i])
+            return false;
         r->batch_at = 0;
         r->batch_count = io_udp_recv(&r->udp[i], r->batch);
-        if (r->batch_count < IO_UDP_BATCH) r->more[i] = false;
+        if (r->batch_count < IO_UDP_BATCH)
+            r->more[i] = false;
     }
     const struct io_udp_in *in = &r->batch->in[r->batch_at++];
     *ret_from = in->peer;
@@ -126,5 +137,6 @@ void io_rescue_send(struct io_rescue *r, const struct addr *to, struct span data
 
 void io_rescue_flush(struct io_rescue *r)
 {
-    if (r->batch) io_udp_flush(r->batch);
+    if (r->batch)
+        io_udp_flush(r->batch);
 }

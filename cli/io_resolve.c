@@ -53,7 +53,8 @@ int io_resolve_open(struct io_resolve **ret)
 
 void io_resolve_close(struct io_resolve *r)
 {
-    if (!r) return;
+    if (!r)
+        return;
     close(r->pipe[0]);
     close(r->pipe[1]); /* each thread has a descriptor of its own */
     free(r);
@@ -61,7 +62,8 @@ void io_resolve_close(struct io_resolve *r)
 
 static void found_push(struct io_resolve *r, const struct addr *addr)
 {
-    if (r->found_count < RESOLVE_QUEUE_MAX) r->found[r->found_count++] = *addr;
+    if (r->found_count < RESOLVE_QUEUE_MAX)
+        r->found[r->found_count++] = *addr;
 }
 
 int io_resolve_add(struct io_resolve *r, const struct conf_host *host, uint64_t mono_ms)
@@ -73,7 +75,8 @@ int io_resolve_add(struct io_resolve *r, const struct conf_host *host, uint64_t 
         found_push(r, &addr);
         return 0;
     }
-    if (r->host_count == IO_RESOLVE_HOSTS_MAX) return CAM_EFULL;
+    if (r->host_count == IO_RESOLVE_HOSTS_MAX)
+        return CAM_EFULL;
     r->hosts[r->host_count++] = (struct host){ *host, false, mono_ms, IO_RESOLVE_AGAIN_MS };
     return 0;
 }
@@ -102,15 +105,18 @@ static void answer_find(struct answer *a, const struct conf_host *name)
     struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_family = AF_UNSPEC }, *list = NULL;
 
     memset(a, 0, sizeof *a);
-    if (getaddrinfo(name->host, NULL, &hints, &list) == 0) answer_fill(a, list, name->port);
-    if (list) freeaddrinfo(list);
+    if (getaddrinfo(name->host, NULL, &hints, &list) == 0)
+        answer_fill(a, list, name->port);
+    if (list)
+        freeaddrinfo(list);
 }
 
 int io_resolve_now(const struct conf_host *host, struct addr *ret)
 {
     struct answer a;
     answer_find(&a, host);
-    if (a.count == 0) return CAM_EINVAL;
+    if (a.count == 0)
+        return CAM_EINVAL;
     *ret = a.addrs[0];
     return 0;
 }
@@ -136,7 +142,8 @@ static bool resolve_start(struct io_resolve *r, int host)
     pthread_attr_t attr;
     pthread_t thread;
 
-    if (!job) return false;
+    if (!job)
+        return false;
     *job = (struct job){ r->hosts[host].name, host, fcntl(r->pipe[1], F_DUPFD_CLOEXEC, 0) };
     bool started = false;
     if (job->fd >= 0 && pthread_attr_init(&attr) == 0) {
@@ -146,7 +153,8 @@ static bool resolve_start(struct io_resolve *r, int host)
         pthread_attr_destroy(&attr);
     }
     if (!started) {
-        if (job->fd >= 0) close(job->fd);
+        if (job->fd >= 0)
+            close(job->fd);
         free(job);
     }
     return started;
@@ -166,20 +174,25 @@ void io_resolve_turn(struct io_resolve *r, uint64_t mono_ms)
         struct host *h = &r->hosts[a.host];
         h->asking = false;
         h->next_ms = NOW_NEVER;
-        for (int i = 0; i < a.count; i++) found_push(r, &a.addrs[i]);
-        if (a.count == 0) host_try_later(h, mono_ms);
+        for (int i = 0; i < a.count; i++)
+            found_push(r, &a.addrs[i]);
+        if (a.count == 0)
+            host_try_later(h, mono_ms);
     }
     for (int i = 0; i < r->host_count; i++) {
         struct host *h = &r->hosts[i];
-        if (h->asking || mono_ms < h->next_ms) continue;
+        if (h->asking || mono_ms < h->next_ms)
+            continue;
         h->asking = resolve_start(r, i);
-        if (!h->asking) host_try_later(h, mono_ms);
+        if (!h->asking)
+            host_try_later(h, mono_ms);
     }
 }
 
 bool io_resolve_next(struct io_resolve *r, struct addr *ret)
 {
-    if (!r->found_count) return false;
+    if (!r->found_count)
+        return false;
     *ret = r->found[0];
     memmove(r->found, r->found + 1, (size_t)--r->found_count * sizeof r->found[0]);
     return true;
@@ -191,6 +204,7 @@ uint64_t io_resolve_deadline_ms(const struct io_resolve *r)
 {
     uint64_t at = r->found_count ? 0 : NOW_NEVER;
     for (int i = 0; i < r->host_count; i++)
-        if (!r->hosts[i].asking && r->hosts[i].next_ms < at) at = r->hosts[i].next_ms;
+        if (!r->hosts[i].asking && r->hosts[i].next_ms < at)
+            at = r->hosts[i].next_ms;
     return at;
 }

@@ -65,7 +65,8 @@ struct menu {
 size_t menu_count(const struct menu_item *items)
 {
     size_t n = 0;
-    while (items[n].label) n++;
+    while (items[n].label)
+        n++;
     return n;
 }
 
@@ -76,8 +77,10 @@ static void read_user(struct menu *m)
     uint8_t *file;
     size_t size;
     m->user[0] = '\0';
-    if (io_os_read(m->cli.home.key, 4096, &file, &size)) return;
-    if (keyfile_peek(file, size, m->user, NULL, NULL)) m->user[0] = '\0';
+    if (io_os_read(m->cli.home.key, 4096, &file, &size))
+        return;
+    if (keyfile_peek(file, size, m->user, NULL, NULL))
+        m->user[0] = '\0';
     free(file);
 }
 
@@ -89,7 +92,8 @@ static void refresh(struct menu *m)
     read_user(m);
     m->logged_in = false;
     bool answered = cli_ask_node(&m->cli, json_pack("{s:s}", "do", "status"), &end, &row) == 0;
-    if (answered) io_api_reply_clear(&end);
+    if (answered)
+        io_api_reply_clear(&end);
     if (row) {
         m->logged_in = *view_str(row, "user") && !view_bool(row, "locked");
         int peers = (int)view_int(row, "peers"), unread = (int)view_int(row, "unread");
@@ -128,8 +132,10 @@ static int capture_begin(struct menu *m, struct capture *c, struct output *ret)
     *c = (struct capture){ .out = open_memstream(&ret->data, &c->out_size),
                            .err = open_memstream(&ret->words, &c->err_size) };
     if (!c->out || !c->err) {
-        if (c->out) fclose(c->out);
-        if (c->err) fclose(c->err);
+        if (c->out)
+            fclose(c->out);
+        if (c->err)
+            fclose(c->err);
         return CAM_ESYS;
     }
     m->cli.view =
@@ -149,7 +155,8 @@ static void capture_end(struct menu *m, struct capture *c)
 static int run_captured(struct menu *m, const struct cli_args *args, struct output *ret)
 {
     struct capture c;
-    if (capture_begin(m, &c, ret)) return CAM_ESYS;
+    if (capture_begin(m, &c, ret))
+        return CAM_ESYS;
     m->cli.view.kept = ret->rows = json_array();
     ret->status = command_run(&m->cli, args);
     capture_end(m, &c);
@@ -163,7 +170,8 @@ static void wrap_again(struct menu *m, const struct cli_args *args, struct outpu
     struct capture c;
     json_t *row;
     size_t i;
-    if (!json_array_size(o->rows) || capture_begin(m, &c, &again)) return;
+    if (!json_array_size(o->rows) || capture_begin(m, &c, &again))
+        return;
     json_array_foreach(o->rows, i, row) view_row(&m->cli.view, args->command->kind, row);
     capture_end(m, &c);
     free(again.words); /* what was said stays as it was said */
@@ -175,7 +183,8 @@ static void wrap_again(struct menu *m, const struct cli_args *args, struct outpu
 static void set_note(struct menu *m, const char *words)
 {
     static const char prefix[] = "camellia: ";
-    if (!strncmp(words, prefix, sizeof prefix - 1)) words += sizeof prefix - 1;
+    if (!strncmp(words, prefix, sizeof prefix - 1))
+        words += sizeof prefix - 1;
     size_t size = strcspn(words, "\n");
     snprintf(m->note, sizeof m->note, "%.*s", (int)size, words);
 }
@@ -184,7 +193,8 @@ static void set_args(const struct menu *m, const char *command, struct cli_args 
 {
     *ret = (struct cli_args){ .passphrase_fd = -1, .home = m->globals->home, .config = m->globals->config };
     ret->command = command_find(command);
-    if (m->join[0]) ret->join[ret->join_count++] = m->join;
+    if (m->join[0])
+        ret->join[ret->join_count++] = m->join;
 }
 
 /* ---- items --------------------------------------------------------------------------------------------- */
@@ -205,12 +215,16 @@ static void join(struct menu *m, const char *address)
     snprintf(m->join, sizeof m->join, "%s", address);
     set_args(m, "dht ping", &args);
     args.arg[args.arg_count++] = m->join;
-    if (capture_begin(m, &c, &output)) return;
+    if (capture_begin(m, &c, &output))
+        return;
     int status = cli_node_start(&m->cli, &args, &started);
-    if (!status) status = command_run(&m->cli, &args);
+    if (!status)
+        status = command_run(&m->cli, &args);
     capture_end(m, &c);
-    if (!status) snprintf(m->note, sizeof m->note, "joined: %.*s answers", CONF_HOST_MAX + 8, address);
-    else set_note(m, output.words);
+    if (!status)
+        snprintf(m->note, sizeof m->note, "joined: %.*s answers", CONF_HOST_MAX + 8, address);
+    else
+        set_note(m, output.words);
     output_clear(&output);
 }
 
@@ -220,8 +234,10 @@ static enum menu_key ask_all_of(struct menu *m, const struct menu_item *item,
 {
     for (size_t i = 0; i < MENU_QUESTIONS_MAX && item->questions[i].label; i++) {
         enum menu_key key = m->ui->ask(item->label, &item->questions[i], answers[i]);
-        if (key != MENU_CHOSEN) return key;
-        if (!answers[i][0] && !item->questions[i].may_be_empty) return MENU_BACK;
+        if (key != MENU_CHOSEN)
+            return key;
+        if (!answers[i][0] && !item->questions[i].may_be_empty)
+            return MENU_BACK;
     }
     return MENU_CHOSEN;
 }
@@ -246,7 +262,8 @@ static enum menu_key run_and_show(struct menu *m, const struct menu_item *item, 
                 wrap_again(m, args, &output);
             m->note[0] = '\0';
         } else {
-            if (!output.status && output.data[0]) set_note(m, output.data);
+            if (!output.status && output.data[0])
+                set_note(m, output.data);
             key = MENU_BACK;
         }
         output_clear(&output);
@@ -270,9 +287,12 @@ static enum menu_key run_item(struct menu *m, const struct menu_item *item)
             snprintf(m->note, sizeof m->note, "the two passphrases differ: nothing was made");
         } else {
             for (size_t i = 0; i < MENU_QUESTIONS_MAX && item->questions[i].label; i++)
-                if (item->questions[i].secret) args.passphrase = answers[i];
-                else if (answers[i][0]) args.arg[args.arg_count++] = answers[i];
-            if (!strcmp(item->command, "timeline")) args.n = TIMELINE_POSTS;
+                if (item->questions[i].secret)
+                    args.passphrase = answers[i];
+                else if (answers[i][0])
+                    args.arg[args.arg_count++] = answers[i];
+            if (!strcmp(item->command, "timeline"))
+                args.n = TIMELINE_POSTS;
             key = run_and_show(m, item, &args);
         }
     }
@@ -291,21 +311,24 @@ int menu_run(const struct cli_args *globals)
         return err_status(err);
     }
     m.ui = globals->plain ? NULL : menu_screen_open();
-    if (!m.ui) m.ui = menu_plain_open();
+    if (!m.ui)
+        m.ui = menu_plain_open();
     cli_interrupt_mode(true);
     enum menu_key key;
     size_t at = 0;
     bool was_in = false, first = true;
     do {
         refresh(&m);
-        if (m.logged_in != was_in || first) at = !m.logged_in && m.user[0] ? MENU_LOGIN : 0;
+        if (m.logged_in != was_in || first)
+            at = !m.logged_in && m.user[0] ? MENU_LOGIN : 0;
         first = false;
         was_in = m.logged_in;
         const struct menu_item *items = m.logged_in ? menu_main : menu_first;
         key = m.ui->choose(m.title, items, menu_count(items), m.note, &at);
         if (key == MENU_CHOSEN) {
             key = run_item(&m, &items[at]);
-            if (key == MENU_BACK) key = MENU_CHOSEN; /* out of the item, not out of the menu */
+            if (key == MENU_BACK)
+                key = MENU_CHOSEN; /* out of the item, not out of the menu */
         }
     } while (key != MENU_BACK && key != MENU_INTERRUPTED);
     m.ui->close();

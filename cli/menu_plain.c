@@ -18,14 +18,18 @@ static enum menu_key choose(const char *title, const struct menu_item *items, si
                             size_t *ret_index)
 {
     char line[64];
-    if (*note) printf("%s\n", note);
+    if (*note)
+        printf("%s\n", note);
     printf("\n%s\n", title);
-    for (size_t i = 0; i < count; i++) printf("  %zu  %-16s %s\n", i + 1, items[i].label, items[i].hint);
+    for (size_t i = 0; i < count; i++)
+        printf("  %zu  %-16s %s\n", i + 1, items[i].label, items[i].hint);
     fflush(stdout);
     for (;;) {
         int err = ask_line("Number, or q to quit: ", line, sizeof line);
-        if (err && err != CAM_ETOOBIG) return key_of(err);
-        if (!strcmp(line, "q")) return MENU_BACK;
+        if (err && err != CAM_ETOOBIG)
+            return key_of(err);
+        if (!strcmp(line, "q"))
+            return MENU_BACK;
         char *end;
         unsigned long n = strtoul(line, &end, 10);
         if (!err && *line >= '1' && *line <= '9' && !*end && n <= count) {
@@ -42,7 +46,8 @@ static enum menu_key ask(const char *title, const struct menu_question *question
     char prompt[128];
     (void)title;
     snprintf(prompt, sizeof prompt, "%s: ", question->label);
-    if (question->secret) return readpassphrase(prompt, ret, MENU_ANSWER_SIZE, 0) ? MENU_CHOSEN : key_of(0);
+    if (question->secret)
+        return readpassphrase(prompt, ret, MENU_ANSWER_SIZE, 0) ? MENU_CHOSEN : key_of(0);
     int err = ask_line(prompt, ret, MENU_ANSWER_SIZE);
     return err ? key_of(err) : MENU_CHOSEN;
 }

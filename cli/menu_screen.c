@@ -19,7 +19,8 @@
 static void put_line(int row, int column, const char *text, attr_t attr, bool fill)
 {
     char line[4 * 512];
-    if (row < 0 || row >= LINES || column >= COLS) return;
+    if (row < 0 || row >= LINES || column >= COLS)
+        return;
     text_fit(line, sizeof line, text, strlen(text), (size_t)(COLS - column), fill);
     attron(attr);
     mvaddstr(row, column, line);
@@ -40,7 +41,8 @@ static int read_key(wint_t *ret)
 {
     timeout(POLL_MS);
     int kind = get_wch(ret);
-    if (kind == KEY_CODE_YES && *ret == KEY_RESIZE) clear();
+    if (kind == KEY_CODE_YES && *ret == KEY_RESIZE)
+        clear();
     return kind;
 }
 
@@ -57,7 +59,8 @@ static void draw_choice(const char *title, const struct menu_item *items, size_t
     for (size_t i = 0; i < count; i++) {
         snprintf(line, sizeof line, "%s %zu %s", i == at ? ">" : " ", i + 1, items[i].label);
         put_line(2 + (int)i, 1, line, i == at ? A_BOLD : A_NORMAL, false);
-        if (COLS >= 60) put_line(2 + (int)i, 1 + HINT_COLUMN, items[i].hint, A_DIM, false);
+        if (COLS >= 60)
+            put_line(2 + (int)i, 1 + HINT_COLUMN, items[i].hint, A_DIM, false);
     }
     /* The note wraps into what is left between the items and the last line. */
     struct text_wrap wrap = text_wrap(note, strlen(note), COLS > 4 ? (size_t)COLS - 4 : 1);
@@ -71,15 +74,18 @@ static void draw_choice(const char *title, const struct menu_item *items, size_t
 static enum menu_key choose(const char *title, const struct menu_item *items, size_t count, const char *note,
                             size_t *ret_index)
 {
-    if (*ret_index >= count) *ret_index = 0;
+    if (*ret_index >= count)
+        *ret_index = 0;
     curs_set(0);
     for (int polls = 0;; polls++) {
         wint_t key;
         draw_choice(title, items, count, note, *ret_index);
         int kind = read_key(&key);
-        if (cli_interrupted) return MENU_INTERRUPTED;
+        if (cli_interrupted)
+            return MENU_INTERRUPTED;
         if (kind == ERR) {
-            if (polls >= STALE_POLLS) return MENU_STALE;
+            if (polls >= STALE_POLLS)
+                return MENU_STALE;
             continue;
         }
         polls = 0;
@@ -87,11 +93,14 @@ static enum menu_key choose(const char *title, const struct menu_item *items, si
             *ret_index = (*ret_index + count - 1) % count;
         else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j'))
             *ret_index = (*ret_index + 1) % count;
-        else if (is_key(kind, key, KEY_HOME)) *ret_index = 0;
-        else if (is_key(kind, key, KEY_END)) *ret_index = count - 1;
+        else if (is_key(kind, key, KEY_HOME))
+            *ret_index = 0;
+        else if (is_key(kind, key, KEY_END))
+            *ret_index = count - 1;
         else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r'))
             return MENU_CHOSEN;
-        else if (is_char(kind, key, L'q') || is_char(kind, key, KEY_ESCAPE)) return MENU_BACK;
+        else if (is_char(kind, key, L'q') || is_char(kind, key, KEY_ESCAPE))
+            return MENU_BACK;
         else if (kind == OK && key >= L'1' && key <= L'9' && key - L'1' < count) {
             *ret_index = key - L'1';
             return MENU_CHOSEN;
@@ -117,21 +126,24 @@ static size_t utf8_size(wchar_t c)
 static void field_add(struct field *f, wchar_t c)
 {
     size_t size = utf8_size(c);
-    if (c < L' ' || c == 0x7f || !size || f->bytes + size >= MENU_ANSWER_SIZE) return;
+    if (c < L' ' || c == 0x7f || !size || f->bytes + size >= MENU_ANSWER_SIZE)
+        return;
     f->text[f->count++] = c;
     f->bytes += size;
 }
 
 static void field_drop(struct field *f)
 {
-    if (f->count) f->bytes -= utf8_size(f->text[--f->count]);
+    if (f->count)
+        f->bytes -= utf8_size(f->text[--f->count]);
 }
 
 static void field_text(const struct field *f, char ret[MENU_ANSWER_SIZE])
 {
     mbstate_t state = { 0 };
     size_t used = 0;
-    for (size_t i = 0; i < f->count; i++) used += wcrtomb(ret + used, f->text[i], &state);
+    for (size_t i = 0; i < f->count; i++)
+        used += wcrtomb(ret + used, f->text[i], &state);
     ret[used] = '\0';
 }
 
@@ -148,10 +160,12 @@ static void draw_field(const char *title, const struct menu_question *question, 
         field_text(f, text);
     }
     safe = text_print_new(text, strlen(text), TEXT_LINE); /* a pasted character may be one that steers */
-    if (!safe) return;
+    if (!safe)
+        return;
     size_t width = COLS > 6 ? (size_t)COLS - 5 : 1, lines = 0, room = LINES > 7 ? (size_t)LINES - 6 : 1, skip;
     struct span line;
-    for (struct text_wrap w = text_wrap(safe, strlen(safe), width); text_wrap_next(&w, &line);) lines++;
+    for (struct text_wrap w = text_wrap(safe, strlen(safe), width); text_wrap_next(&w, &line);)
+        lines++;
     skip = lines > room ? lines - room : 0;
     int row = 4, column = 2;
     for (struct text_wrap w = text_wrap(safe, strlen(safe), width); text_wrap_next(&w, &line);) {
@@ -164,8 +178,10 @@ static void draw_field(const char *title, const struct menu_question *question, 
         row++;
     }
     size_t blanks = 0;
-    for (size_t n = strlen(safe); n && safe[n - 1] == ' '; n--) blanks++; /* wrapping does not show them */
-    if (row > 4) row--;
+    for (size_t n = strlen(safe); n && safe[n - 1] == ' '; n--)
+        blanks++; /* wrapping does not show them */
+    if (row > 4)
+        row--;
     move(row, column + (int)blanks < COLS ? column + (int)blanks : COLS - 1);
     free(safe);
     refresh();
@@ -181,17 +197,23 @@ static enum menu_key ask(const char *title, const struct menu_question *question
         wint_t key;
         draw_field(title, question, &f);
         int kind = read_key(&key);
-        if (cli_interrupted) result = MENU_INTERRUPTED;
-        else if (kind == ERR) continue;
+        if (cli_interrupted)
+            result = MENU_INTERRUPTED;
+        else if (kind == ERR)
+            continue;
         else if (is_key(kind, key, KEY_ENTER) || is_char(kind, key, L'\n') || is_char(kind, key, L'\r'))
             result = MENU_CHOSEN;
-        else if (is_char(kind, key, KEY_ESCAPE)) result = MENU_BACK;
+        else if (is_char(kind, key, KEY_ESCAPE))
+            result = MENU_BACK;
         else if (is_key(kind, key, KEY_BACKSPACE) || is_char(kind, key, 0x7f) || is_char(kind, key, 8))
             field_drop(&f);
-        else if (is_char(kind, key, KEY_CTRL('U'))) memset(&f, 0, sizeof f);
-        else if (kind == OK) field_add(&f, (wchar_t)key);
+        else if (is_char(kind, key, KEY_CTRL('U')))
+            memset(&f, 0, sizeof f);
+        else if (kind == OK)
+            field_add(&f, (wchar_t)key);
     }
-    if (result == MENU_CHOSEN) field_text(&f, ret);
+    if (result == MENU_CHOSEN)
+        field_text(&f, ret);
     explicit_bzero(&f, sizeof f);
     return result;
 }
@@ -202,7 +224,8 @@ static enum menu_key ask(const char *title, const struct menu_question *question
 static size_t count_lines(const char *text)
 {
     size_t n = 0;
-    for (; *text; n++) text += strcspn(text, "\n"), text += *text == '\n';
+    for (; *text; n++)
+        text += strcspn(text, "\n"), text += *text == '\n';
     return n;
 }
 
@@ -230,22 +253,32 @@ static enum menu_key page(const char *title, const char *text, bool may_reload, 
     for (;;) {
         wint_t key;
         size_t room = LINES > 3 ? (size_t)LINES - 2 : 1, last = lines > room ? lines - room : 0;
-        if (top > last) top = last;
+        if (top > last)
+            top = last;
         draw_page(title, text, top, may_reload);
         int kind = read_key(&key);
-        if (cli_interrupted) return MENU_INTERRUPTED;
+        if (cli_interrupted)
+            return MENU_INTERRUPTED;
         if (COLS != wrapped_for) {
             *place = lines ? (double)top / (double)lines : 0;
             return MENU_RESIZED;
         }
-        if (kind == ERR) continue;
-        if (is_key(kind, key, KEY_UP) || is_char(kind, key, L'k')) top -= top > 0;
-        else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j')) top++;
-        else if (is_key(kind, key, KEY_PPAGE)) top -= top < room ? top : room;
-        else if (is_key(kind, key, KEY_NPAGE) || is_char(kind, key, L' ')) top += room;
-        else if (is_key(kind, key, KEY_HOME) || is_char(kind, key, L'g')) top = 0;
-        else if (is_key(kind, key, KEY_END) || is_char(kind, key, L'G')) top = last;
-        else if (may_reload && is_char(kind, key, L'r')) return MENU_RELOAD;
+        if (kind == ERR)
+            continue;
+        if (is_key(kind, key, KEY_UP) || is_char(kind, key, L'k'))
+            top -= top > 0;
+        else if (is_key(kind, key, KEY_DOWN) || is_char(kind, key, L'j'))
+            top++;
+        else if (is_key(kind, key, KEY_PPAGE))
+            top -= top < room ? top : room;
+        else if (is_key(kind, key, KEY_NPAGE) || is_char(kind, key, L' '))
+            top += room;
+        else if (is_key(kind, key, KEY_HOME) || is_char(kind, key, L'g'))
+            top = 0;
+        else if (is_key(kind, key, KEY_END) || is_char(kind, key, L'G'))
+            top = last;
+        else if (may_reload && is_char(kind, key, L'r'))
+            return MENU_RELOAD;
         else if (is_char(kind, key, L'q') || is_char(kind, key, KEY_ESCAPE) || is_char(kind, key, L'\n') ||
                  is_char(kind, key, L'\r') || is_key(kind, key, KEY_ENTER)) return MENU_BACK;
     }
@@ -275,9 +308,11 @@ static const struct menu_ui ui = { choose, ask, page, busy, columns, close_scree
 const struct menu_ui *menu_screen_open(void)
 {
     const char *term = getenv("TERM");
-    if (!term || !*term || !strcmp(term, "dumb")) return NULL;
+    if (!term || !*term || !strcmp(term, "dumb"))
+        return NULL;
     screen = newterm(NULL, stdout, stdin); /* unlike initscr, it comes back from an unknown TERM */
-    if (!screen) return NULL;
+    if (!screen)
+        return NULL;
     set_term(screen);
     cbreak();
     noecho();

@@ -50,7 +50,8 @@ static void rescue_turn(struct node *n, struct now now)
     const struct node_public_io *io = n->config.public_io;
     struct addr found;
 
-    if (!io) return;
+    if (!io)
+        return;
     rescue_tick(n->rescue, now);
     bool open = rescue_is_open(n->rescue);
     if (open != n->public_open)
@@ -62,10 +63,12 @@ static void rescue_turn(struct node *n, struct now now)
         rescue_give_up(n->rescue, now);
         open = false;
     }
-    if (!open && n->public_open) io->close(io->ctx);
+    if (!open && n->public_open)
+        io->close(io->ctx);
     n->public_open = open;
     /* Hearsay: one too many, or of a family we do not have, does not matter. */
-    while (rescue_next_found(n->rescue, &found)) kad_hint(n->kad, now, &found);
+    while (rescue_next_found(n->rescue, &found))
+        kad_hint(n->kad, now, &found);
 }
 
 /* The number of events that rose. */
@@ -76,9 +79,11 @@ static int rise_events(struct node *n, struct now now)
     for (; count < NODE_EVENTS_MAX && kad_next_event(n->kad, &event); count++) {
         if (event.kind == KAD_EVENT_READY || event.kind == KAD_EVENT_ALONE)
             rescue_peers(n->rescue, now, event.kind == KAD_EVENT_READY);
-        if (!api_kad_event(n->api, now, &event)) timeline_kad_event(n->timeline, now, &event);
+        if (!api_kad_event(n->api, now, &event))
+            timeline_kad_event(n->timeline, now, &event);
     }
-    if (count == NODE_EVENTS_MAX) n->busy = true;
+    if (count == NODE_EVENTS_MAX)
+        n->busy = true;
     return count;
 }
 
@@ -96,20 +101,24 @@ static void send_public(struct node *n)
 {
     const struct node_public_io *io = n->config.public_io;
     struct kad_datagram out;
-    if (!n->public_open) return;
-    while (rescue_next_out(n->rescue, &out)) io->send(io->ctx, &out.to, span(out.data, out.size));
+    if (!n->public_open)
+        return;
+    while (rescue_next_out(n->rescue, &out))
+        io->send(io->ctx, &out.to, span(out.data, out.size));
     io->flush(io->ctx);
 }
 
 static void send_links(struct node *n, bool promises)
 {
     struct link_send send;
-    while (timeline_next_out(n->timeline, promises, &send)) n->io->link_send(n->io->ctx, &send);
+    while (timeline_next_out(n->timeline, promises, &send))
+        n->io->link_send(n->io->ctx, &send);
 }
 
 static void flush(struct node *n)
 {
-    if (n->io->flush) n->io->flush(n->io->ctx);
+    if (n->io->flush)
+        n->io->flush(n->io->ctx);
 }
 
 struct load_args {
@@ -122,7 +131,8 @@ struct load_args {
 static int load_record(void *ctx, struct span key, struct span value)
 {
     struct load_args *a = ctx;
-    if (rescue_load(a->rescue, key, value) == 0) return 0;
+    if (rescue_load(a->rescue, key, value) == 0)
+        return 0;
     if (kad_load(a->kad, a->now, key, value))
         log_write(a->log, LOG_WARN, a->now.wall_ms, "kad",
                   "a saved record of %zu bytes is damaged and was left out", value.size);
@@ -140,8 +150,10 @@ static int commit(struct node *n)
 {
     struct kad_dirty dirty;
     int err = 0;
-    while (!err && kad_next_dirty(n->kad, &dirty)) err = store_kad_put(n->store, dirty.key, dirty.value);
-    while (!err && rescue_next_dirty(n->rescue, &dirty)) err = store_kad_put(n->store, dirty.key, dirty.value);
+    while (!err && kad_next_dirty(n->kad, &dirty))
+        err = store_kad_put(n->store, dirty.key, dirty.value);
+    while (!err && rescue_next_dirty(n->rescue, &dirty))
+        err = store_kad_put(n->store, dirty.key, dirty.value);
     if (err) {
         store_rollback(n->store);
         return CAM_EIO;
@@ -162,9 +174,11 @@ static void answer(struct node *n, struct now now)
 {
     struct timeline_answer a;
     struct api_reply reply;
-    while (timeline_next_answer(n->timeline, &a)) api_answer(n->api, now, &a);
+    while (timeline_next_answer(n->timeline, &a))
+        api_answer(n->api, now, &a);
     while (api_next_reply(n->api, &reply))
-        if (n->io->api_send(n->io->ctx, reply.client, reply.text)) api_client_gone(n->api, now, reply.client);
+        if (n->io->api_send(n->io->ctx, reply.client, reply.text))
+            api_client_gone(n->api, now, reply.client);
 }
 
 int node_turn(struct node *n, struct now now)
@@ -172,7 +186,8 @@ int node_turn(struct node *n, struct now now)
     n->busy = false;
     for (int round = 1;; round++) {
         bool more = read_round(n, now);
-        if (!more) break;
+        if (!more)
+            break;
         if (!n->io->spent || n->io->spent(n->io->ctx) || round == NODE_ROUNDS_MAX) {
             n->busy = true;
             break;
@@ -202,7 +217,8 @@ int node_turn(struct node *n, struct now now)
     answer(n, now);
     /* What was committed may have set off requests to the network. What they write waits for the next turn's
      * commit, so that one comes at once. */
-    if (rise_events(n, now) + send_datagrams(n, false) > 0 || store_is_dirty(n->store)) n->busy = true;
+    if (rise_events(n, now) + send_datagrams(n, false) > 0 || store_is_dirty(n->store))
+        n->busy = true;
     send_links(n, false);
     flush(n);
     return err ? CAM_EIO : 0;
@@ -235,15 +251,18 @@ int node_new(const struct node_config *config, struct store *store, const struct
     struct node *n = calloc(1, sizeof *n);
     int err = CAM_ESYS;
 
-    if (!n) return CAM_ESYS;
+    if (!n)
+        return CAM_ESYS;
     n->config = *config;
     n->io = io;
     n->store = store;
     n->kad = kad_new(&config->kad, rng, now);
     n->rescue = rescue_new(&rescue, rng, now);
-    if (!n->kad || !n->rescue) goto fail;
+    if (!n->kad || !n->rescue)
+        goto fail;
     err = load_records(n, now);
-    if (err) goto fail;
+    if (err)
+        goto fail;
     n->timeline = timeline_new(&config->timeline, n->kad, store, rng, now);
     if (!n->timeline) {
         err = CAM_EFORMAT; /* no memory, or the store is damaged: the latter is what a person can do something
@@ -253,7 +272,8 @@ int node_new(const struct node_config *config, struct store *store, const struct
     err = CAM_ESYS;
     api.rescue = n->rescue;
     n->api = api_new(&api, n->kad, n->timeline);
-    if (!n->api) goto fail;
+    if (!n->api)
+        goto fail;
     n->busy = true; /* the first turn is due at once */
     *ret = n;
     return 0;
@@ -264,7 +284,8 @@ fail:
 
 void node_free(struct node *n)
 {
-    if (!n) return;
+    if (!n)
+        return;
     api_free(n->api);
     timeline_free(n->timeline);
     rescue_free(n->rescue);

@@ -39,10 +39,12 @@ struct rescue *rescue_new(const struct rescue_config *config, const struct rng *
 {
     struct rescue *r = calloc(1, sizeof *r);
 
-    if (!r) return NULL;
+    if (!r)
+        return NULL;
     r->config = *config;
     r->config.network = NULL; /* its hash is all that is needed, and outlives the caller's text */
-    if (!config->network[0]) r->config.after_ms = 0;
+    if (!config->network[0])
+        r->config.after_ms = 0;
     r->rng = *rng;
     hash_sha1(r->hash, config->network, strlen(config->network));
     r->alone = true;
@@ -61,9 +63,11 @@ static void close_now(struct rescue *r)
 
 void rescue_free(struct rescue *r)
 {
-    if (!r) return;
+    if (!r)
+        return;
     close_now(r);
-    for (int i = 0; i < SAVED_MAX; i++) free(r->saved[i].data);
+    for (int i = 0; i < SAVED_MAX; i++)
+        free(r->saved[i].data);
     free(r);
 }
 
@@ -71,8 +75,10 @@ static int keep(struct saved *s, struct span value)
 {
     uint8_t *data = malloc(value.size ? value.size : 1);
 
-    if (!data) return CAM_ESYS;
-    if (value.size) memcpy(data, value.data, value.size);
+    if (!data)
+        return CAM_ESYS;
+    if (value.size)
+        memcpy(data, value.data, value.size);
     free(s->data);
     *s = (struct saved){ data, value.size };
     return 0;
@@ -82,7 +88,8 @@ int rescue_load(struct rescue *r, struct span key, struct span value)
 {
     size_t prefix = strlen(RESCUE_KEY);
 
-    if (key.size < prefix || memcmp(key.data, RESCUE_KEY, prefix) != 0) return CAM_EFORMAT;
+    if (key.size < prefix || memcmp(key.data, RESCUE_KEY, prefix) != 0)
+        return CAM_EFORMAT;
     for (int i = 0; i < SAVED_MAX; i++)
         if (span_equal(span(key.data + prefix, key.size - prefix), span_str(saved_keys[i])))
             return keep(&r->saved[i], value);
@@ -112,10 +119,12 @@ static void open_now(struct rescue *r, struct now now)
 
 void rescue_peers(struct rescue *r, struct now now, bool any)
 {
-    if (r->alone == !any) return;
+    if (r->alone == !any)
+        return;
     r->alone = !any;
     r->alone_ms = now.mono_ms;
-    if (!any || !r->kad) return;
+    if (!any || !r->kad)
+        return;
     kad_flush(r->kad, now); /* who is there is written before it closes */
     r->closing = true;
 }
@@ -139,19 +148,24 @@ static bool is_self(const struct rescue *r, const struct addr *peer)
 /* Each that is named has the same chance to be kept, however many there are. */
 static void take_named(struct rescue *r, const struct addr *peer)
 {
-    if (is_self(r, peer)) return;
+    if (is_self(r, peer))
+        return;
     uint32_t at = r->n_named++;
-    if (at >= RESCUE_FOUND_MAX) at = rng_below(&r->rng, r->n_named);
-    if (at >= RESCUE_FOUND_MAX) return;
+    if (at >= RESCUE_FOUND_MAX)
+        at = rng_below(&r->rng, r->n_named);
+    if (at >= RESCUE_FOUND_MAX)
+        return;
     r->found[at] = *peer;
-    if (r->n_found < RESCUE_FOUND_MAX) r->n_found++;
+    if (r->n_found < RESCUE_FOUND_MAX)
+        r->n_found++;
 }
 
 static void round_begin(struct rescue *r, struct now now)
 {
     r->n_found = r->n_named = r->next_found = r->ready_found = 0;
     r->phase = ANNOUNCING;
-    if (kad_announce(r->kad, now, r->hash, r->config.port, 0)) r->phase = RESTING;
+    if (kad_announce(r->kad, now, r->hash, r->config.port, 0))
+        r->phase = RESTING;
     r->round_ms = now.mono_ms + r->wait_ms;
     r->wait_ms = r->wait_ms * 2 < RESCUE_ROUND_MAX_MS ? r->wait_ms * 2 : RESCUE_ROUND_MAX_MS;
 }
@@ -165,8 +179,10 @@ static void take_event(struct rescue *r, struct now now, const struct kad_event 
         r->phase = kad_get_peers(r->kad, now, r->hash, 0) ? RESTING : ASKING;
         break;
     case KAD_EVENT_PEERS:
-        for (size_t i = 0; i < e->n_peers; i++) take_named(r, &e->peers[i]);
-        if (!e->last) break;
+        for (size_t i = 0; i < e->n_peers; i++)
+            take_named(r, &e->peers[i]);
+        if (!e->last)
+            break;
         r->ready_found = r->n_found;
         r->handed += r->n_found;
         r->rounds++;
@@ -180,22 +196,29 @@ void rescue_tick(struct rescue *r, struct now now)
 {
     struct kad_event e;
 
-    if (r->flushed) close_now(r);
+    if (r->flushed)
+        close_now(r);
     if (!r->kad && r->alone && r->config.after_ms && now.mono_ms >= r->alone_ms + r->config.after_ms)
         open_now(r, now);
-    if (!rescue_is_open(r)) return;
+    if (!rescue_is_open(r))
+        return;
     kad_tick(r->kad, now);
-    while (kad_next_event(r->kad, &e)) take_event(r, now, &e);
-    if (r->ready && r->phase == RESTING && now.mono_ms >= r->round_ms) round_begin(r, now);
+    while (kad_next_event(r->kad, &e))
+        take_event(r, now, &e);
+    if (r->ready && r->phase == RESTING && now.mono_ms >= r->round_ms)
+        round_begin(r, now);
 }
 
 uint64_t rescue_deadline_ms(const struct rescue *r)
 {
     uint64_t at = NOW_NEVER, kad_at;
 
-    if (r->closing) return 0;
-    if (!r->kad) return r->alone && r->config.after_ms ? r->alone_ms + r->config.after_ms : NOW_NEVER;
-    if (r->ready && r->phase == RESTING) at = r->round_ms;
+    if (r->closing)
+        return 0;
+    if (!r->kad)
+        return r->alone && r->config.after_ms ? r->alone_ms + r->config.after_ms : NOW_NEVER;
+    if (r->ready && r->phase == RESTING)
+        at = r->round_ms;
     kad_at = kad_deadline_ms(r->kad);
     return kad_at < at ? kad_at : at;
 }
@@ -205,12 +228,14 @@ uint64_t rescue_deadline_ms(const struct rescue *r)
 void rescue_join(struct rescue *r, struct now now, const struct addr *addr)
 {
     /* One too many, or of a family we do not have: the others will do. */
-    if (rescue_is_open(r)) kad_join(r->kad, now, addr);
+    if (rescue_is_open(r))
+        kad_join(r->kad, now, addr);
 }
 
 void rescue_recv(struct rescue *r, struct now now, const struct addr *from, const uint8_t *buf, size_t size)
 {
-    if (rescue_is_open(r)) kad_recv(r->kad, now, from, buf, size); /* what it refuses, it counts */
+    if (rescue_is_open(r))
+        kad_recv(r->kad, now, from, buf, size); /* what it refuses, it counts */
 }
 
 bool rescue_next_out(struct rescue *r, struct kad_datagram *ret_out)
@@ -220,17 +245,20 @@ bool rescue_next_out(struct rescue *r, struct kad_datagram *ret_out)
 
 bool rescue_next_found(struct rescue *r, struct addr *ret)
 {
-    if (r->next_found >= r->ready_found) return false;
+    if (r->next_found >= r->ready_found)
+        return false;
     *ret = r->found[r->next_found++];
     return true;
 }
 
 bool rescue_next_dirty(struct rescue *r, struct kad_dirty *ret_dirty)
 {
-    if (!r->kad) return false;
+    if (!r->kad)
+        return false;
     while (kad_next_dirty(r->kad, ret_dirty)) {
         for (int i = 0; i < SAVED_MAX; i++) {
-            if (!span_equal(ret_dirty->key, span_str(saved_keys[i])) || keep(&r->saved[i], ret_dirty->value)) continue;
+            if (!span_equal(ret_dirty->key, span_str(saved_keys[i])) || keep(&r->saved[i], ret_dirty->value))
+                continue;
             strcpy(r->key, RESCUE_KEY);
             strcat(r->key, saved_keys[i]);
             ret_dirty->key = span_str(r->key);
@@ -247,7 +275,8 @@ void rescue_status(const struct rescue *r, struct rescue_status *ret)
                                    .found = r->handed, .opens_ms = NOW_NEVER };
     if (!ret->open) {
         ret->rounds = ret->found = 0;
-        if (ret->on && r->alone) ret->opens_ms = r->alone_ms + r->config.after_ms;
+        if (ret->on && r->alone)
+            ret->opens_ms = r->alone_ms + r->config.after_ms;
         return;
     }
     struct kad_stats stats;
@@ -260,5 +289,6 @@ void rescue_check(const struct rescue *r)
     assert(r->kad || (!r->closing && !r->ready && r->phase == RESTING));
     assert(r->n_found <= RESCUE_FOUND_MAX && r->n_found <= r->n_named);
     assert(r->next_found <= r->ready_found && r->ready_found <= r->n_found);
-    if (r->kad) kad_check(r->kad);
+    if (r->kad)
+        kad_check(r->kad);
 }

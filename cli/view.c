@@ -25,7 +25,8 @@
 void view_init(struct view *v, enum view_mode mode, FILE *out, FILE *err)
 {
     *v = (struct view){ .out = out, .err = err, .mode = mode };
-    if (mode != VIEW_PEOPLE || fileno(out) < 0 || !isatty(fileno(out))) return;
+    if (mode != VIEW_PEOPLE || fileno(out) < 0 || !isatty(fileno(out)))
+        return;
     const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
     v->colour = !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
     struct winsize size;
@@ -65,7 +66,8 @@ const char *view_age(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
     };
     bool ahead = then_ms > now_ms;
     uint64_t age_s = (ahead ? then_ms - now_ms : now_ms - then_ms) / 1000;
-    if (age_s < 2) return strcpy(ret, "now");
+    if (age_s < 2)
+        return strcpy(ret, "now");
     for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
         if (age_s < scale[i].below_s) {
             snprintf(ret, VIEW_AGE_SIZE, "%s%" PRIu64 "%s", ahead ? "in " : "", age_s / scale[i].unit_s,
@@ -74,18 +76,22 @@ const char *view_age(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
         }
     time_t at = (time_t)(then_ms / 1000);
     struct tm tm;
-    if (!localtime_r(&at, &tm) || !strftime(ret, VIEW_AGE_SIZE, "%Y-%m-%d", &tm)) strcpy(ret, "long ago");
+    if (!localtime_r(&at, &tm) || !strftime(ret, VIEW_AGE_SIZE, "%Y-%m-%d", &tm))
+        strcpy(ret, "long ago");
     return ret;
 }
 
 const char *view_clock(uint64_t now_ms, uint64_t then_ms, char ret[VIEW_AGE_SIZE])
 {
-    if (!then_ms) return strcpy(ret, "never");
+    if (!then_ms)
+        return strcpy(ret, "never");
     time_t at = (time_t)(then_ms / 1000), now = (time_t)(now_ms / 1000);
     struct tm then_tm, now_tm;
-    if (!localtime_r(&at, &then_tm) || !localtime_r(&now, &now_tm)) return strcpy(ret, "?");
+    if (!localtime_r(&at, &then_tm) || !localtime_r(&now, &now_tm))
+        return strcpy(ret, "?");
     bool today = then_tm.tm_year == now_tm.tm_year && then_tm.tm_yday == now_tm.tm_yday;
-    if (!strftime(ret, VIEW_AGE_SIZE, today ? "%H:%M" : "%Y-%m-%d %H:%M", &then_tm)) strcpy(ret, "?");
+    if (!strftime(ret, VIEW_AGE_SIZE, today ? "%H:%M" : "%Y-%m-%d %H:%M", &then_tm))
+        strcpy(ret, "?");
     return ret;
 }
 
@@ -98,7 +104,8 @@ static void put_safe(FILE *f, const char *text, enum text_mode mode)
 
 static void put_colour(const struct view *v, const char *code)
 {
-    if (v->colour) fputs(code, v->out);
+    if (v->colour)
+        fputs(code, v->out);
 }
 
 /* The first characters of a user id tell two people of one name apart. */
@@ -120,7 +127,8 @@ static void put_user(const struct view *v, const char *name, const char *id)
 static void put_block(const struct view *v, const char *text, size_t indent)
 {
     char *safe = text_print_new(text, strlen(text), TEXT_LINES);
-    if (!safe) return;
+    if (!safe)
+        return;
     size_t columns = SIZE_MAX;
     if (v->columns) {
         columns = v->columns < COLUMNS_MIN   ? COLUMNS_MIN
@@ -207,7 +215,8 @@ static void view_post(struct view *v, const json_t *row)
         put_tag(v->out, via);
     }
     put_colour(v, RESET);
-    if (plain && unread) fputs("  unread", v->out);
+    if (plain && unread)
+        fputs("  unread", v->out);
     if (view_bool(row, "key_changed")) {
         put_colour(v, YELLOW);
         fputs("  (another key than the one you know by this name!)", v->out);
@@ -232,7 +241,8 @@ static void view_follow(struct view *v, const json_t *row)
     bool following = view_bool(row, "following");
     fputs(following ? "you follow " : "you do not follow ", v->out);
     put_user(v, view_str(row, "user"), view_str(row, "id"));
-    if (view_bool(row, "pending")) fputs(" (not published yet; the node goes on trying)", v->out);
+    if (view_bool(row, "pending"))
+        fputs(" (not published yet; the node goes on trying)", v->out);
     fputc('\n', v->out);
 }
 
@@ -241,7 +251,8 @@ static void put_count(struct view *v, int64_t n, bool is_about)
 {
     int64_t unit = 1;
 
-    while (is_about && n / unit >= 100) unit *= 10;
+    while (is_about && n / unit >= 100)
+        unit *= 10;
     fprintf(v->out, "%s%" PRId64, is_about ? "about " : "", (n + unit / 2) / unit * unit);
 }
 
@@ -254,11 +265,13 @@ static void view_profile(struct view *v, const json_t *row)
     char clock[VIEW_AGE_SIZE];
     put_user(v, view_str(row, "user"), view_str(row, "id"));
     fprintf(v->out, "\n  id          %s\n", view_str(row, "id"));
-    if (*view_str(row, "bio")) put_block(v, view_str(row, "bio"), 2);
+    if (*view_str(row, "bio"))
+        put_block(v, view_str(row, "bio"), 2);
     int64_t gaps = view_int(row, "gaps");
     fprintf(v->out, "  posts       %" PRId64 ", complete to #%" PRId64 ", as of %s\n", view_int(row, "posts"),
             view_int(row, "complete_to"), view_clock(view_now(v), (uint64_t)view_int(row, "as_of"), clock));
-    if (gaps) fprintf(v->out, "  missing     %" PRId64 " %s\n", gaps, plural(gaps, "post", "posts"));
+    if (gaps)
+        fprintf(v->out, "  missing     %" PRId64 " %s\n", gaps, plural(gaps, "post", "posts"));
     fputs("  followers   ", v->out);
     put_count(v, view_int(row, "followers"), view_bool(row, "followers_about"));
     fprintf(v->out, "\n  following   %" PRId64 "\n", view_int(row, "following"));
@@ -274,10 +287,14 @@ static void view_suggest(struct view *v, const json_t *row)
 
 static void put_duration(FILE *f, int64_t s)
 {
-    if (s >= 86400) fprintf(f, "%" PRId64 "d ", s / 86400);
-    if (s >= 3600) fprintf(f, "%" PRId64 "h ", s / 3600 % 24);
-    if (s >= 60) fprintf(f, "%" PRId64 "m", s / 60 % 60);
-    else fprintf(f, "%" PRId64 "s", s);
+    if (s >= 86400)
+        fprintf(f, "%" PRId64 "d ", s / 86400);
+    if (s >= 3600)
+        fprintf(f, "%" PRId64 "h ", s / 3600 % 24);
+    if (s >= 60)
+        fprintf(f, "%" PRId64 "m", s / 60 % 60);
+    else
+        fprintf(f, "%" PRId64 "s", s);
 }
 
 static void put_bytes(FILE *f, int64_t n)
@@ -285,7 +302,8 @@ static void put_bytes(FILE *f, int64_t n)
     static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
     double v = (double)n;
     size_t unit = 0;
-    for (; v >= 1000 && unit + 1 < sizeof units / sizeof *units; unit++) v /= 1000;
+    for (; v >= 1000 && unit + 1 < sizeof units / sizeof *units; unit++)
+        v /= 1000;
     fprintf(f, unit ? "%.1f %s" : "%.0f %s", v, units[unit]);
 }
 
@@ -310,18 +328,21 @@ static void put_counters(struct view *v, const char *label, const json_t *counte
     json_t *value;
     bool any = bytes > 0 || v->verbose;
     FILE *f = open_memstream(&text, &size);
-    if (!f) return;
+    if (!f)
+        return;
     if (bytes >= 0) {
         put_bytes(f, bytes);
         comma = ": ";
     }
     json_object_foreach((json_t *)(uintptr_t)counters, key, value) {
-        if (!json_integer_value(value) && !v->verbose) continue;
+        if (!json_integer_value(value) && !v->verbose)
+            continue;
         any = true;
         fprintf(f, "%s%s %" JSON_INTEGER_FORMAT, comma, key, json_integer_value(value));
         comma = ", ";
     }
-    if (fclose(f) == 0 && any) put_labelled(v, label, text);
+    if (fclose(f) == 0 && any)
+        put_labelled(v, label, text);
     free(text);
 }
 
@@ -356,7 +377,8 @@ static void put_lookups(const struct view *v, const json_t *lookup)
 static void view_dht(struct view *v, const json_t *dht)
 {
     const json_t *table = json_object_get(dht, "table");
-    if (!table) return; /* an older node */
+    if (!table)
+        return; /* an older node */
     int64_t buckets = view_int(table, "buckets"), items = view_int(dht, "items"), entries = view_int(dht, "entries"),
             peers = view_int(dht, "peers");
     fprintf(v->out, "table    %" PRId64 " live, %" PRId64 " cached, in %" PRId64 " %s\n", view_int(table, "live"),
@@ -375,7 +397,8 @@ static void view_dht(struct view *v, const json_t *dht)
     }
     put_counters(v, "dropped", json_object_get(dht, "drops"), -1);
     put_counters(v, "denied", json_object_get(dht, "refusals"), -1);
-    if (v->verbose) fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
+    if (v->verbose)
+        fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
 }
 
 /* Only when there is something to say: it looks, or will soon. */
@@ -425,7 +448,8 @@ static void view_peer(struct view *v, const json_t *row)
 {
     char age[VIEW_AGE_SIZE];
     fprintf(v->out, "%s  %-21s", view_str(row, "node_id"), view_str(row, "address"));
-    if (json_object_get(row, "rtt_ms")) fprintf(v->out, " %4" PRId64 " ms", view_int(row, "rtt_ms"));
+    if (json_object_get(row, "rtt_ms"))
+        fprintf(v->out, " %4" PRId64 " ms", view_int(row, "rtt_ms"));
     if (json_object_get(row, "age_s"))
         fprintf(v->out, " %4s", view_age((uint64_t)view_int(row, "age_s") * 1000, 0, age));
     fputc('\n', v->out);
@@ -437,16 +461,21 @@ static void view_found(struct view *v, const json_t *row)
     int64_t hop = view_int(row, "hop"), rank = view_int(row, "rank"), closer = view_int(row, "closer_bits"),
             learned = view_int(row, "learned"), near = 160 - view_int(row, "distance_bits");
     if (!hop) {
-        if (rank == 1) fputs("closest:\n", v->out);
-        if (rank) fprintf(v->out, "%3" PRId64 "  ", rank);
+        if (rank == 1)
+            fputs("closest:\n", v->out);
+        if (rank)
+            fprintf(v->out, "%3" PRId64 "  ", rank);
         view_peer(v, row);
         return;
     }
-    if (hop == 1) fputs("hop  node      address                  answer   ID's first bits   new nodes\n", v->out);
+    if (hop == 1)
+        fputs("hop  node      address                  answer   ID's first bits   new nodes\n", v->out);
     fprintf(v->out, "%3" PRId64 "  %.8s  %-21s  %5" PRId64 " ms   %3" PRId64 " same", hop, view_str(row, "node_id"),
             view_str(row, "address"), view_int(row, "rtt_ms"), near);
-    if (closer) fprintf(v->out, ", +%-4" PRId64, closer);
-    else fputs("       ", v->out);
+    if (closer)
+        fprintf(v->out, ", +%-4" PRId64, closer);
+    else
+        fputs("       ", v->out);
     fprintf(v->out, "   %" PRId64 "\n", learned);
 }
 
@@ -461,8 +490,10 @@ static void view_outbox(struct view *v, const json_t *row)
 static void view_dht_get(struct view *v, const json_t *row)
 {
     const char *value = json_string_value(json_object_get(row, "value"));
-    if (value) put_block(v, value, 0);
-    else fprintf(v->out, "%s\n", view_str(row, "value_hex"));
+    if (value)
+        put_block(v, value, 0);
+    else
+        fprintf(v->out, "%s\n", view_str(row, "value_hex"));
     int64_t holders = view_int(row, "holders");
     view_note(v, "%" PRId64 " %s it", holders, plural(holders, "node holds", "nodes hold"));
 }
@@ -480,7 +511,8 @@ static void view_dht_announce(struct view *v, const json_t *row)
 {
     int64_t holders = view_int(row, "holders"), port = view_int(row, "port");
     fprintf(v->out, "announced at %" PRId64 " %s", holders, plural(holders, "node", "nodes"));
-    if (port) fprintf(v->out, ", with port %" PRId64, port);
+    if (port)
+        fprintf(v->out, ", with port %" PRId64, port);
     fputc('\n', v->out);
 }
 
@@ -522,7 +554,8 @@ char *view_json_text(const json_t *value)
             fprintf(f, "\\u%04x", c == TEXT_INVALID ? 0xfffdu : (unsigned)c);
     }
     free(plain);
-    if (f && fclose(f) == 0) return text;
+    if (f && fclose(f) == 0)
+        return text;
     free(text);
     return NULL;
 }
@@ -540,9 +573,11 @@ static void put_json(struct view *v, const json_t *row)
 
 void view_row(struct view *v, enum view_kind kind, const json_t *row)
 {
-    if (v->kept) json_array_append_new(v->kept, json_deep_copy(row));
+    if (v->kept)
+        json_array_append_new(v->kept, json_deep_copy(row));
     if (v->mode != VIEW_JSON) {
-        if (renderers[kind]) renderers[kind](v, row);
+        if (renderers[kind])
+            renderers[kind](v, row);
         fflush(v->out);
         return;
     }
@@ -550,14 +585,16 @@ void view_row(struct view *v, enum view_kind kind, const json_t *row)
         put_json(v, row);
         return;
     }
-    if (v->held) put_json(v, v->held);
+    if (v->held)
+        put_json(v, v->held);
     json_decref(v->held);
     v->held = json_deep_copy(row);
 }
 
 void view_note(struct view *v, const char *format, ...)
 {
-    if (v->quiet || v->mode == VIEW_JSON) return;
+    if (v->quiet || v->mode == VIEW_JSON)
+        return;
     va_list args;
     va_start(args, format);
     char *text = NULL;
@@ -571,18 +608,21 @@ void view_note(struct view *v, const char *format, ...)
 
 int view_done(struct view *v, int status, const char *word, const char *message)
 {
-    if (!message) message = "";
+    if (!message)
+        message = "";
     if (v->mode == VIEW_JSON) {
         /* "Kept, not yet done" is an answer with a flaw, and stays one object; other errors stand alone. */
         bool merge = v->held && status == err_status(CAM_EPENDING);
-        if (v->held && !merge) put_json(v, v->held);
+        if (v->held && !merge)
+            put_json(v, v->held);
         json_t *last = merge ? v->held : status ? json_pack("{s:i}", "v", 1) : NULL;
         if (last) {
             json_object_set_new(last, "error", json_string(word && *word ? word : "unknown"));
             json_object_set_new(last, "message", json_string(message));
             put_json(v, last);
         }
-        if (last != v->held) json_decref(last);
+        if (last != v->held)
+            json_decref(last);
         view_clear(v);
     } else if (status) {
         fputs("camellia: ", v->err);
