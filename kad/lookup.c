@@ -116,9 +116,10 @@ static void set_state(struct lookup *l, int node, enum lookup_state state)
 
 /* ---- nodes ----------------------------------------------------------------------------------------------- */
 
-/* The place of a node that may be given up for a closer one: the farthest that is held back, or else that was not
- * asked or has failed. */
-static int place_to_free(const struct lookup *l)
+/* The place of a node that may be given up for a closer one: the farthest that is held back, or else that was not asked or
+ * has failed. One that we knew does not give way to one that somebody names, or few liars, each naming nodes beside the
+ * target, would crowd out everybody else before they are asked. */
+static int place_to_free(const struct lookup *l, bool named)
 {
     for (int i = l->n - 1; i >= 0 && l->doubted; i--) {
         const struct lookup_node *node = &l->nodes[l->order[i]];
@@ -126,8 +127,9 @@ static int place_to_free(const struct lookup *l)
             return i;
     }
     for (int i = l->n - 1; i >= 0; i--) {
-        uint8_t state = l->nodes[l->order[i]].state;
-        if (state == LOOKUP_NEW || state == LOOKUP_SUSPECT || state == LOOKUP_FAILED)
+        const struct lookup_node *node = &l->nodes[l->order[i]];
+        bool unasked = node->state == LOOKUP_NEW || node->state == LOOKUP_SUSPECT;
+        if (node->state == LOOKUP_FAILED || (unasked && !(named && node->vouched)))
             return i;
     }
     return -1;
@@ -155,7 +157,7 @@ int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const stru
             at = middle + 1;
     }
     if (l->n == LOOKUP_MAX) {
-        int last = place_to_free(l);
+        int last = place_to_free(l, by >= 0);
         if (last < 0 || ((unsigned)last < at && !is_held(l, &l->nodes[l->order[last]])))
             return -1;
         at -= (unsigned)last < at;

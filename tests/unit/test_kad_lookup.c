@@ -170,6 +170,43 @@ static void keeps_the_closest_of_a_flood(void **state)
     lookup_check(&l);
 }
 
+/* The i-th of what `by` names, at distance n. */
+static int named(struct lookup *l, int by, unsigned n)
+{
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    node(n, id, &addr);
+    return lookup_named(l, by, id, &addr, false);
+}
+
+/* Five liars beside the target name nodes that do not exist, beside it too, by the hundred: those whom we knew are asked
+ * all the same. */
+static void whom_we_knew_is_not_crowded_out(void **state)
+{
+    (void)state;
+    enum { LIARS = 5, HONEST = 5 };
+    struct lookup l;
+    lookup_init(&l, target, 16, 4, 0);
+    for (unsigned n = 0; n < HONEST; n++)
+        offer(&l, 50000 + n, false);
+    for (unsigned n = 0; n < LIARS; n++)
+        offer(&l, 1000 + n, false);
+    for (unsigned n = 0; n < LIARS; n++) {
+        int liar = lookup_next(&l);
+        lookup_sent(&l, liar);
+        lookup_answered(&l, liar);
+        for (unsigned made = 0; made < 100; made++)
+            named(&l, liar, 2000 + 100 * n + made);
+        lookup_check(&l);
+    }
+    for (unsigned n = 0; n < HONEST; n++) {
+        uint8_t id[ID_SIZE];
+        struct addr addr;
+        node(50000 + n, id, &addr);
+        assert_true(lookup_find(&l, id) >= 0);
+    }
+}
+
 /* 32 nodes beside the target in a network where k = 16 should span 16/1000 of it: they are set aside. */
 static void sybils_do_not_count_as_the_end(void **state)
 {
@@ -230,15 +267,6 @@ static void kept_from_the_closest(void **state)
     for (unsigned n = 1; n <= 10; n++)
         offer(&l, n * 140, false);
     assert_int_equal(lookup_width(&l), 4);
-}
-
-/* The i-th of what `by` names, at distance n. */
-static int named(struct lookup *l, int by, unsigned n)
-{
-    uint8_t id[ID_SIZE];
-    struct addr addr;
-    node(n, id, &addr);
-    return lookup_named(l, by, id, &addr, false);
 }
 
 static int ask_next(struct lookup *l)
@@ -403,6 +431,7 @@ int main(void)
         cmocka_unit_test(suspects_only_when_nobody_else),
         cmocka_unit_test(one_that_came_back_elsewhere),
         cmocka_unit_test(keeps_the_closest_of_a_flood),
+        cmocka_unit_test(whom_we_knew_is_not_crowded_out),
         cmocka_unit_test(sybils_do_not_count_as_the_end),
         cmocka_unit_test(kept_from_the_closest),
         cmocka_unit_test(who_names_the_dead_is_doubted),
