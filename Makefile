@@ -116,7 +116,7 @@ $(OUT)/tests/attacks: $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
 
 # The network at scale: kad/ objects alone.
 SCALE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
-$(OUT)/tests/bench/bench_scale: $(OUT)/tests/bench/bench_scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
+$(OUT)/tests/bench/bench_scale $(OUT)/tests/bench/bench_idle: $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)

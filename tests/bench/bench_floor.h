@@ -1,14 +1,14 @@
 /* The floor under an operation: what no implementation of it can leave undone, by a bare C loop.
  *
- * Counted, and taken from the operation that was just measured: one send and one receive for each of its datagrams, of the
- * very same sizes, over UDP sockets opened as a node opens them; and its signatures and verifications, over the very same
- * bytes. Not counted: waiting, parsing, looking anything up, knowing who sent, more than two sockets (so the floor's caches are
- * warm), and what each layer around this costs. A node may stay below it in one point alone: it may send
+ * Counted, and taken from the operation that was just measured: one send and one receive for each of its datagrams,
+ * of the very same sizes, over UDP sockets opened as a node opens them; and its signatures and verifications, over
+ * the very same bytes. Not counted: waiting, parsing, looking anything up, knowing who sent, and more than two
+ * sockets, so that the floor's caches are warm. In one point alone may a node stay below it: it may send and receive
  * several datagrams with one system call.
  *
  *     struct bench_floor *f = bench_floor_new();
- *     double us = bench_floor_us(f, &(struct bench_floor_work){.sizes = sizes, .n = 34, .item = &item, .id = id, .sign = 1,
- *                                                              .verify = 8});
+ *     struct bench_floor_work work = {.sizes = sizes, .n = 34, .item = &item, .id = id, .sign = 1, .verify = 8};
+ *     double us = bench_floor_us(f, &work);
  */
 #ifndef TESTS_BENCH_FLOOR_H
 #define TESTS_BENCH_FLOOR_H

@@ -1,5 +1,7 @@
-/* Rows 1 to 4: put, get and lookup among 128 real nodes in one process on loopback UDP, k = 8, no disk. Each operation
- * stands beside its floor (bench_floor.h), taken right after it. */
+/* Rows 1 to 4: put, get and lookup among 128 real nodes in one process on loopback UDP, k = 8, no disk. Each
+ * operation stands beside its floor (bench_floor.h), taken right after it.
+ *
+ *   bench_kad [FILE]      writes its figures to FILE too, a `name value` a line, for who is to stand beside them */
 #include <string.h>
 
 #include "core/bencode.h"
@@ -13,6 +15,7 @@
 #define OPERATIONS 400
 #define WARM_S 3
 #define OPERATION_MS 5000
+#define VALUE_MAX 64
 
 struct outcome { /* of the operation under way */
     bool first, done;
@@ -69,7 +72,7 @@ static void begin(void)
 __attribute__((noinline)) static bool run_put(size_t writer, struct kad_item *item, const struct identity *id)
 {
     kad_item_sign(item, id);
-    return kad_put(net.kad[writer], bench_net_now(), item, NULL, 1) == 0 && wait_done(writer);
+    return kad_put(net.kad[writer], bench_net_now(&net), item, NULL, 1) == 0 && wait_done(writer);
 }
 
 __attribute__((noinline)) static bool run_get(size_t reader, const struct kad_item *item)
@@ -77,11 +80,51 @@ __attribute__((noinline)) static bool run_get(size_t reader, const struct kad_it
     uint8_t target[KAD_ID_SIZE];
 
     kad_item_target(item, target);
-    return kad_get(net.kad[reader], bench_net_now(), target, item->pk, span(NULL, 0), 2) == 0 && wait_done(reader) &&
-           outcome.first;
+    int err = kad_get(net.kad[reader], bench_net_now(&net), target, item->pk, span(NULL, 0), 2);
+    return err == 0 && wait_done(reader) && outcome.first;
 }
 
-int main(void)
+/* The value that every operation is about: `ret` takes VALUE_MAX bytes. */
+static struct span make_value(uint8_t *ret)
+{
+    struct bytes_out out = bytes_out(ret, VALUE_MAX);
+
+    ben_put_text(&out, "a value of forty bytes, more or less ...");
+    return span(ret, out.size);
+}
+
+/* The median cost of one of something, of which `work` has `times`. */
+static double cost_us(struct bench_floor *floor, const struct bench_floor_work *work, size_t times)
+{
+    static struct series each;
+
+    each.n = 0;
+    for (int i = 0; i < 50; i++)
+        series_add(&each, bench_floor_us(floor, work) / (double)times);
+    return series_median(&each);
+}
+
+/* What one datagram of usual size, one signature and one verification cost, beside what was measured. */
+static void write_figures(const char *path, struct bench_floor *floor, const struct rng *rng, double put_us,
+                          double first_us, double whole_ms)
+{
+    uint8_t value[VALUE_MAX];
+    struct identity *id = identity_new(rng);
+    struct kad_item item = {.is_mutable = true, .seq = 1, .v = make_value(value)};
+    struct bench_floor_work send = {.sizes = net.tape, .n = net.taped, .item = &item, .id = id},
+                            sign = {.item = &item, .id = id, .sign = 1},
+                            verify = {.item = &item, .id = id, .verify = 1};
+    FILE *f = fopen(path, "w");
+
+    if (!f || kad_item_sign(&item, id))
+        exit(74);
+    fprintf(f, "put_us %f\nfirst_us %f\nwhole_ms %f\ndatagram_us %f\nsign_us %f\nverify_us %f\n", put_us, first_us,
+            whole_ms, cost_us(floor, &send, net.taped), cost_us(floor, &sign, 1), cost_us(floor, &verify, 1));
+    fclose(f);
+    identity_free(id);
+}
+
+int main(int argc, char **argv)
 {
     static struct series put, put_floor, first, first_floor, full, full_floor, put_sent, first_sent, full_sent;
     struct rng rng = io_os_rng();
@@ -91,10 +134,8 @@ int main(void)
     open_net(rng);
     for (uint32_t op = 0; op < OPERATIONS; op++) {
         struct identity *id = identity_new(&rng);
-        uint8_t text[64];
-        struct bytes_out out = bytes_out(text, sizeof text);
-        ben_put_str(&out, "a value of forty bytes, more or less ....", 40);
-        struct kad_item item = {.is_mutable = true, .seq = 1, .v = span(text, out.size)};
+        uint8_t value[VALUE_MAX];
+        struct kad_item item = {.is_mutable = true, .seq = 1, .v = make_value(value)};
         struct bench_floor_work work = {.sizes = net.tape, .item = &item, .id = id};
         uint32_t writer = rng_below(&rng, NODES), reader = rng_below(&rng, NODES);
 
@@ -136,9 +177,12 @@ int main(void)
               series_median(&first) <= 1.5 * series_median(&first_floor));
     bench_row("3", "whole lookup with verify", "ms", &full, &full_floor, "<= 0.3 ms", series_median(&full) <= 0.3);
     bench_row("4", "datagrams of a put", "", &put_sent, NULL, "<= 40", series_median(&put_sent) <= 40);
-    bench_row("4", "datagrams to the first value", "", &first_sent, NULL, "<= 10", series_median(&first_sent) <= 10);
+    bench_row("4", "datagrams to the first value", "", &first_sent, NULL, "<= 10",
+              series_median(&first_sent) <= 10);
     bench_row("4", "datagrams of a full get", "", &full_sent, NULL, "<= 24", series_median(&full_sent) <= 24);
     printf("     %zu of %d operations failed\n", failed, 2 * OPERATIONS);
+    if (argc > 1)
+        write_figures(argv[1], floor, &rng, series_median(&put), series_median(&first), series_median(&full));
     bench_net_close(&net);
     bench_floor_free(floor);
     return failed ? 1 : 0;

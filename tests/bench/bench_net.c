@@ -9,16 +9,27 @@
 #include "tests/bench/bench.h"
 
 #define SWEEP_MS 20 /* how often each node is asked whether its time has come */
+#define SKIP_MS 100
 #define READY_MAX 64
+#define OWN_START_MS 10000000            /* of a clock that is not the machine's */
+#define OWN_WALL_MS UINT64_C(1750000000000)
 
-struct now bench_net_now(void)
+static uint64_t clock_ms(clockid_t id)
 {
-    struct timespec m, w;
+    struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &m);
-    clock_gettime(CLOCK_REALTIME, &w);
-    return (struct now){.mono_ms = (uint64_t)m.tv_sec * 1000 + (uint64_t)m.tv_nsec / 1000000,
-                        .wall_ms = (uint64_t)w.tv_sec * 1000 + (uint64_t)w.tv_nsec / 1000000};
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+struct now bench_net_now(const struct bench_net *net)
+{
+    if (net->config.own_time) {
+        uint64_t ms = clock_ms(CLOCK_PROCESS_CPUTIME_ID) + net->skipped_ms;
+        return (struct now){.mono_ms = OWN_START_MS + ms, .wall_ms = OWN_WALL_MS + ms};
+    }
+    return (struct now){.mono_ms = clock_ms(CLOCK_MONOTONIC) + net->skipped_ms,
+                        .wall_ms = clock_ms(CLOCK_REALTIME) + net->skipped_ms};
 }
 
 static void fail(const char *what, size_t node)
@@ -79,7 +90,7 @@ static void turn(struct bench_net *net, size_t node, struct now now)
 
 void bench_net_turn(struct bench_net *net, size_t node)
 {
-    turn(net, node, bench_net_now());
+    turn(net, node, bench_net_now(net));
 }
 
 void bench_net_add(struct bench_net *net, size_t entry)
@@ -90,21 +101,22 @@ void bench_net_add(struct bench_net *net, size_t entry)
     struct addr any;
 
     addr_parse("127.0.0.1:0", &any);
-    net->kad[node] = kad_new(&config, &net->config.rng, bench_net_now());
+    net->kad[node] = kad_new(&config, &net->config.rng, bench_net_now(net));
     if (!net->kad[node] || io_udp_open(&any, &net->udp[node]))
         fail("cannot open a node", node);
     if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, net->udp[node].fd, &ev))
         fail("cannot wait for a node", node);
     if (node > 0)
-        kad_join(net->kad[node], bench_net_now(), &net->udp[entry].addr);
+        kad_join(net->kad[node], bench_net_now(net), &net->udp[entry].addr);
     bench_net_turn(net, node);
 }
 
-void bench_net_pump(struct bench_net *net, int wait_ms)
+bool bench_net_pump(struct bench_net *net, int wait_ms)
 {
     struct epoll_event ready[READY_MAX];
     int n = epoll_wait(net->epoll, ready, READY_MAX, wait_ms);
-    struct now now = bench_net_now();
+    struct now now = bench_net_now(net);
+    uint64_t before = net->datagrams;
 
     for (int e = 0; e < n; e++) {
         size_t node = ready[e].data.u32;
@@ -119,15 +131,33 @@ void bench_net_pump(struct bench_net *net, int wait_ms)
         turn(net, node, now);
     }
     if (now.mono_ms < net->next_sweep_ms)
-        return;
+        return n > 0;
     net->next_sweep_ms = now.mono_ms + SWEEP_MS;
     for (size_t i = 0; i < net->n; i++)
         if (kad_deadline_ms(net->kad[i]) <= now.mono_ms)
             turn(net, i, now);
+    return n > 0 || net->datagrams > before;
+}
+
+void bench_net_settle(struct bench_net *net)
+{
+    while (bench_net_pump(net, 0))
+        ;
 }
 
 void bench_net_run(struct bench_net *net, double seconds)
 {
     for (double end = bench_us() + seconds * 1e6; bench_us() < end;)
         bench_net_pump(net, 5);
+}
+
+void bench_net_idle(struct bench_net *net, double seconds)
+{
+    uint64_t end_ms = bench_net_now(net).mono_ms + (uint64_t)(seconds * 1e3);
+
+    while (bench_net_now(net).mono_ms < end_ms) {
+        bench_net_settle(net);
+        net->skipped_ms += SKIP_MS;
+    }
+    bench_net_settle(net);
 }

@@ -1,8 +1,8 @@
-/* The operations of rows 1 to 3 without sockets and clocks, for a profiler: 128 nodes whose datagrams go from queue to
- * queue, under a clock that advances by a millisecond a round, with seeded randomness. So the instructions of a put and of a
- * get can be counted, and two builds compared, whatever else the machine does:
+/* The operations of rows 1 to 3 without sockets and clocks, for a profiler: 128 nodes whose datagrams go from queue
+ * to queue, under a clock that advances by a millisecond a round, with seeded randomness. So the instructions of a
+ * put and of a get can be counted, and two builds compared, whatever else the machine does:
  *
- *     valgrind --tool=callgrind --collect-atstart=no --toggle-collect=run_get build/gcc-release/tests/bench/bench_pure
+ *     valgrind --tool=callgrind --collect-atstart=no --toggle-collect=run_get .../tests/bench/bench_pure
  */
 #include <stdio.h>
 #include <stdlib.h>
