@@ -5,7 +5,12 @@
 set -eu
 out=$1
 printf '%-4s %-46s %22s %22s %9s  %-22s %s\n' row what "measured (p10-p90)" "beside (p10-p90)" ratio budget reached
-"$out/tests/bench/bench_kad"
+figures=$(mktemp)
+trap 'rm -f "$figures"' EXIT
+"$out/tests/bench/bench_kad" "$figures"
+/usr/bin/python3 tests/bench/bench_libtorrent.py "$figures" || true # its figures are beside ours, no more
+"$out/tests/bench/bench_memory"
+"$out/tests/bench/bench_idle"
 "$out/tests/bench/bench_scale"
 "$out/tests/bench/bench_node" "$out"
 "$out/tests/bench/bench_store"
