@@ -1,12 +1,12 @@
 /* Our own queries on their way, the time to give each, and the queue of datagrams that wait to be sent.
  *
- * A transaction is found again by its id (a slot, and 32 bits of SipHash of a counter under a secret key: as good as
- * random to others, and no system call for each) and only if the reply comes from the address that was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk
- * it belongs to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after
- * which it has failed. What is sent again has its hard time-out from then, and when a third of that is over it may be
- * sent once more, at no cost in time: with one datagram in fifty lost, one query in 600 would still be unanswered
- * after two sendings, and one in 16,000 is after three. For an address never heard before, all round trips together
- * are the estimate.
+ * A transaction is found again by its id (a slot, and 32 bits of SipHash of a counter under a secret key: to others as
+ * good as random, and no system call for each) and only if the reply comes from the address that was asked. Its
+ * patience adapts to the contact: soft = RTT + 4 deviations, after which the walk it belongs to may send it again or
+ * ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after which it has failed. What is sent again
+ * has its hard time-out from then, and when a third of that is over it may be sent once more, at no cost in time: with
+ * one datagram in fifty lost, one query in 600 would still be unanswered after two sendings, and one in 16,000 is
+ * after three. For an address never heard before, all round trips together are the estimate.
  *
  *     struct rpc_tx tx = {.to = addr, .method = KRPC_PING, .owner = RPC_OWNER_TABLE};
  *     rpc_timeouts(&rpc, contact, &tx.soft_ms, &tx.hard_ms);
