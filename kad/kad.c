@@ -75,6 +75,7 @@ void kad_free(struct kad *k)
     event_clear(k);
     join_clear(k);
     upkeep_clear(k);
+    spread_clear(k);
     rpc_clear(&k->rpc);
     rpc_queue_clear(&k->out);
     rpc_queue_clear(&k->stored);

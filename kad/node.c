@@ -399,6 +399,9 @@ static void tell_owner(struct kad *k, const struct rpc_tx *tx, const struct krpc
         else
             request_failed(k, tx);
         break;
+    case RPC_OWNER_SPREAD:
+        spread_answered(k, tx, m);
+        break;
     case RPC_OWNER_JOIN:
         if (m)
             join_answered(k, tx, m);

@@ -5,6 +5,7 @@
  *     serve.c    answers the queries of others
  *     join.c     gets in touch: join addresses, remembered contacts, being alone, our own address
  *     upkeep.c   stays in touch: liveness, refresh, replication, hand-over to newcomers
+ *     spread.c   knows somebody in every part of a far bucket
  *     request*.c a request from its start to its final event: lookups, find, ping
  *     walk.c     get, put, repair and replication of items
  *     set*.c     reading, counting, writing and keeping signed sets, shard by shard
@@ -139,7 +140,6 @@ struct kad {
     /* upkeep.c */
     uint8_t alone_tries;
     uint8_t n_newcomers;
-    uint8_t fill_bucket[2];    /* the next far bucket to be filled after the first lookup */
     uint16_t challenges;       /* in flight */
     uint16_t greet_credit;     /* in thousandths of a ping */
     uint8_t looks;             /* how often we have looked around us since the first lookup */
@@ -147,6 +147,11 @@ struct kad {
     uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms, look_ms; /* when next */
     struct node_newcomer *newcomers;
     uint32_t walk_cursor;
+
+    /* spread.c */
+    struct table_gap gap[2];   /* looked at next */
+    struct node_spread *spread[2]; /* while answers are awaited */
+    uint64_t spread_ms;
 
     /* kad.c: what is to be saved */
     bool self_dirty, table_dirty, table_changed;
@@ -227,6 +232,15 @@ void upkeep_again(struct kad *k);     /* somebody answers again: ask all who wer
 void upkeep_candidate(struct kad *k); /* the table has a candidate to be tried */
 void upkeep_tick(struct kad *k);
 uint64_t upkeep_deadline_ms(const struct kad *k);
+
+/* ---- spread.c ------------------------------------------------------------------------------------------ */
+
+void spread_init(struct kad *k);
+void spread_clear(struct kad *k);
+void spread_begin(struct kad *k);     /* the first lookup of our own id has ended */
+/* m: NULL when whoever was asked did not answer. */
+void spread_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m);
+void spread_tick(struct kad *k);
 
 /* ---- event.c ------------------------------------------------------------------------------------------- */
 

@@ -37,6 +37,7 @@ enum rpc_owner {
     RPC_OWNER_TABLE,   /* is it alive? */
     RPC_OWNER_CHALLENGE, /* is it where it says it is? */
     RPC_OWNER_JOIN,    /* a join address or a remembered contact: find_node of our own id */
+    RPC_OWNER_SPREAD,  /* who is in a part of a bucket where we know nobody? */
     RPC_OWNER_REQUEST,
 };
 

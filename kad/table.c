@@ -248,15 +248,18 @@ bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr 
 
 /* ---- contacts come and go ----------------------------------------------------------------------------- */
 
-/* The part of its bucket's range that an id lies in: a power of two of parts, at most k, by the bits that follow
- * the one in which the id differs from ours. */
+/* A bucket's range has a power of two of parts, at most k. */
+static unsigned part_bits(const struct table *t)
+{
+    return 31u - (unsigned)__builtin_clz(t->k);
+}
+
+/* The part of its bucket's range that an id lies in, by the bits that follow the one in which it differs from ours. */
 static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
-    unsigned bits = 0, first = b + 1; /* b < TABLE_BUCKETS: there are far more bits than that */
-
-    while (2u << bits <= t->k)
-        bits++;
+    unsigned bits = part_bits(t), first = b + 1; /* b < TABLE_BUCKETS: there are far more bits than that */
     uint32_t word = be32(id + first / 8) << first % 8;
+
     return bits ? word >> (32 - bits) : 0;
 }
 
@@ -290,7 +293,7 @@ static int worst_of(const struct table *t, unsigned b)
 static int gives_way(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
     unsigned start = bucket_start(t, b), end = start + t->count[b], part = part_of(t, b, id);
-    bool fails = false, fills = bucket_room(t, b) == t->k;
+    bool fails = false, fills = !table_bucket_is_near(t, b);
 
     for (unsigned i = start; i < end; i++) {
         fails = fails || t->contacts[i].fails > 0;
@@ -331,9 +334,14 @@ bool table_has_room(const struct table *t, const uint8_t id[ID_SIZE], const stru
     return (t->count[b] < bucket_room(t, b) || gives_way(t, b, id) >= 0) && subnet_allows(t, b, addr);
 }
 
+bool table_bucket_is_near(const struct table *t, unsigned bucket)
+{
+    return bucket_room(t, bucket) > t->k;
+}
+
 bool table_is_near(const struct table *t, const uint8_t id[ID_SIZE])
 {
-    return bucket_room(t, table_bucket(t, id)) > t->k;
+    return table_bucket_is_near(t, table_bucket(t, id));
 }
 
 bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE])
@@ -421,6 +429,7 @@ void table_rename(struct table *t, const uint8_t self[ID_SIZE])
 
     table_init(t, old.family, old.k, self);
     t->any_subnet = old.any_subnet;
+    memcpy(t->refreshed_s, old.refreshed_s, sizeof t->refreshed_s); /* zero would be long ago */
     for (unsigned i = 0; i < old.n; i++) {
         struct table_contact *from = &old.contacts[i], *c;
         struct addr addr = table_addr(&old, from);
@@ -489,6 +498,45 @@ size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const
 size_t table_good(const struct table *t)
 {
     return (size_t)(t->n - t->failing);
+}
+
+struct table_gap table_gap_of(const struct table *t, const uint8_t id[ID_SIZE])
+{
+    unsigned b = table_bucket(t, id);
+
+    return (struct table_gap){(uint8_t)b, (uint8_t)part_of(t, b, id)};
+}
+
+bool table_next_gap(const struct table *t, struct table_gap *at)
+{
+    unsigned depth = table_depth(t), parts = 1u << part_bits(t);
+
+    for (; at->bucket < depth; *at = (struct table_gap){(uint8_t)(at->bucket + 1), 0}) {
+        unsigned b = at->bucket, start = bucket_start(t, b);
+        uint64_t known[4] = {0}; /* k < 256 */
+        if (table_bucket_is_near(t, b))
+            return false; /* and so is what lies beyond */
+        for (unsigned i = start; i < start + t->count[b]; i++) {
+            unsigned part = part_of(t, b, t->contacts[i].id);
+            known[part / 64] |= UINT64_C(1) << part % 64;
+        }
+        for (; at->part < parts; at->part++)
+            if (!(known[at->part / 64] >> at->part % 64 & 1))
+                return true;
+    }
+    return false;
+}
+
+void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap, uint8_t ret[ID_SIZE])
+{
+    unsigned bits = part_bits(t);
+
+    id_random_in_bucket(rng, t->self, gap.bucket, ret);
+    for (unsigned i = 0; i < bits; i++) {
+        unsigned at = gap.bucket + 1u + i;
+        uint8_t mask = (uint8_t)(0x80 >> at % 8);
+        ret[at / 8] = (uint8_t)((ret[at / 8] & ~mask) | (gap.part >> (bits - 1 - i) & 1 ? mask : 0));
+    }
 }
 
 void table_touch(struct table *t, uint64_t mono_ms, const uint8_t target[ID_SIZE])

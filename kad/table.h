@@ -107,6 +107,21 @@ size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const
                      size_t max, unsigned fails_max);
 size_t table_good(const struct table *t); /* contacts that answered the last query */
 
+/* May it hold all that there are in its range, being part of the smallest subtree around us with k contacts? */
+bool table_bucket_is_near(const struct table *t, unsigned bucket);
+
+/* A part of a far bucket's range in which no contact is known. */
+struct table_gap {
+    uint8_t bucket, part;
+};
+
+/* The gap that an id would fill if it is one: its bucket, and the part of that. */
+struct table_gap table_gap_of(const struct table *t, const uint8_t id[ID_SIZE]);
+/* Moves on to the first gap that is not before *at; false when there is none. */
+bool table_next_gap(const struct table *t, struct table_gap *at);
+/* A random id in it. */
+void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap, uint8_t ret[ID_SIZE]);
+
 /* A lookup went through the range of `target`: its bucket needs no refresh. */
 void table_touch(struct table *t, uint64_t mono_ms, const uint8_t target[ID_SIZE]);
 /* The number of nodes in the network as our surroundings suggest, at least 1. */

@@ -41,6 +41,7 @@ void upkeep_init(struct kad *k)
         for (unsigned b = 0; b < TABLE_BUCKETS; b++)
             k->net[net].table.refreshed_s[b] = (uint16_t)(k->now.mono_ms / 1000);
     k->doubt_ms = k->candidate_ms = k->liveness_ms = k->refresh_ms = k->handover_ms = k->look_ms = NOW_NEVER;
+    spread_init(k);
     k->greet_credit = NODE_GREET_BURST * 1000;
     k->greet_ms = k->now.mono_ms;
 }
@@ -76,10 +77,10 @@ void upkeep_candidate(struct kad *k)
 
 void upkeep_booted(struct kad *k)
 {
-    k->fill_bucket[0] = k->fill_bucket[1] = 0;
     k->looks = 0;
     k->look_ms = k->now.mono_ms + LOOK_FIRST_MS;
     sooner(&k->refresh_ms, k->now.mono_ms + REFRESH_STEP_MS);
+    spread_begin(k);
     upkeep_candidate(k);
 }
 
@@ -159,16 +160,6 @@ static void tick_candidate(struct kad *k)
 
 /* ---- refresh ------------------------------------------------------------------------------------------- */
 
-/* Is the bucket so empty, for a network of our size, that a lookup would find more? */
-static bool is_sparse(struct kad *k, const struct table *t, unsigned b)
-{
-    double expected = node_estimate(k);
-
-    for (unsigned i = 0; i <= b && expected >= 1; i++)
-        expected /= 2;
-    return t->count[b] < k->k / 2 && expected > 2.0 * t->count[b] + 1;
-}
-
 static void refresh_bucket(struct kad *k, struct table *t, unsigned b)
 {
     uint8_t target[KAD_ID_SIZE];
@@ -180,20 +171,12 @@ static void refresh_bucket(struct kad *k, struct table *t, unsigned b)
         request_submit(k, r);
 }
 
-/* After the first lookup of our own id the far buckets are gone through once, then each has its hour. */
 static bool refresh_one(struct kad *k, unsigned net)
 {
     struct table *t = &k->net[net].table;
     unsigned depth = table_depth(t);
     uint16_t now_s = (uint16_t)(k->now.mono_ms / 1000);
 
-    while (k->fill_bucket[net] < depth) {
-        unsigned b = k->fill_bucket[net]++;
-        if (!is_sparse(k, t, b))
-            continue;
-        refresh_bucket(k, t, b);
-        return true;
-    }
     for (unsigned b = 0; b < depth; b++) {
         if ((uint16_t)(now_s - t->refreshed_s[b]) < REFRESH_S)
             continue;
@@ -356,6 +339,7 @@ void upkeep_tick(struct kad *k)
         tick_look(k);
     if (k->refresh_ms <= now_ms)
         tick_refresh(k);
+    spread_tick(k);
     if (k->handover_ms <= now_ms)
         tick_handover(k);
     tick_replicate(k);
@@ -370,6 +354,7 @@ uint64_t upkeep_deadline_ms(const struct kad *k)
     sooner(&next, k->liveness_ms);
     sooner(&next, k->look_ms);
     sooner(&next, k->refresh_ms);
+    sooner(&next, k->spread_ms);
     sooner(&next, k->handover_ms);
     if (k->ready) {
         uint64_t store = kad_store_deadline_ms(k->store, k->now);

@@ -16,6 +16,7 @@
 
 #define SCALE_SESSION_MEAN_S 10000.0
 #define SCALE_GROWTH_S 10.0 /* joining: the network grows e times in this */
+#define SCALE_SETTLE_MS 180000 /* after the last has joined: its lookups after 3 and 30 s, its gaps, one a second */
 #define SCALE_ENTRIES 3 /* nodes a stranger is told to join through */
 
 struct scale_life_config {

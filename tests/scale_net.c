@@ -60,6 +60,11 @@ static uint32_t number_slot(const struct scale_net *net, uint32_t number)
     return net->nodes[slot].kad && scale_net_number(net, slot) == number ? slot : SCALE_NONE;
 }
 
+uint32_t scale_net_home(const struct scale_net *net, const struct addr *addr)
+{
+    return addr_number(addr) % net->config.slots;
+}
+
 uint32_t scale_net_slot(const struct scale_net *net, const struct addr *addr)
 {
     uint32_t number = addr_number(addr);

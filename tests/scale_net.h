@@ -87,6 +87,7 @@ void scale_net_start(struct scale_net *net, uint32_t slot, bool again);
 void scale_net_stop(struct scale_net *net, uint32_t slot); /* at once and without a word */
 struct addr scale_net_addr(const struct scale_net *net, uint32_t slot);
 uint32_t scale_net_slot(const struct scale_net *net, const struct addr *addr); /* who lives there now, or SCALE_NONE */
+uint32_t scale_net_home(const struct scale_net *net, const struct addr *addr); /* whose it is, up or down */
 struct now scale_net_now(const struct scale_net *net);
 uint32_t scale_net_latency_ms(const struct scale_net *net, uint32_t from_number, uint32_t to_number);
 uint32_t scale_net_number(const struct scale_net *net, uint32_t slot);

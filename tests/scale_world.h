@@ -12,7 +12,6 @@
 #include "tests/scale_net.h"
 #include "tests/scale_work.h"
 
-#define SCALE_SETTLE_MS 180000   /* after the last has joined: its lookups after 3 and 30 s, and those of others */
 
 struct scale_world_config {
     struct scale_config net;
