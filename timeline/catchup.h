@@ -84,6 +84,8 @@ void catchup_batch(struct timeline *t, struct follow *f, struct link *from, cons
 void catchup_gap(struct timeline *t, struct follow *f, struct link *from);
 /* Somebody spoke of this feed: `seq` is the newest it holds (0: nothing). */
 void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq);
+/* A header that its sender calls the newest it holds. 0, or why it is not believed. */
+int catchup_learn_header(struct timeline *t, struct follow *f, const struct link *from, struct span header);
 int catchup_have(struct timeline *t, struct link *from, const struct message_have *m);
 int catchup_want(struct timeline *t, struct link *from, const struct message_want *m);
 /* The candidates of a chase (candidate.c). */

@@ -51,6 +51,7 @@ struct serve {
     struct link *to;
     const struct link_dest *dest;
     const struct feed *feed;
+    struct message_feed ours; /* what we hold of it */
     struct bytes_out out;
     struct message_batch_writer w;
     bool open;
@@ -59,11 +60,14 @@ struct serve {
     uint32_t pages;
 };
 
-static void serve_open(struct serve *s)
+/* A page that begins at `seq`; 0: one without posts. Each but the newest names the head above it: without
+ * that the next would pass for the newest one when that got lost, and the asker for complete. */
+static void serve_open(struct serve *s, uint64_t seq)
 {
+    bool is_newest = seq == feed_head_seq(s->feed);
     s->out = bytes_out(s->t->scratch, sizeof s->t->scratch);
-    message_batch_begin(&s->w, &s->out, s->feed->author, s->feed->device, s->feed->floor_seq,
-                        MESSAGE_BATCH_BYTES);
+    message_batch_begin_below(&s->w, &s->out, s->feed->author, s->feed->device, s->feed->floor_seq,
+                              is_newest ? span(NULL, 0) : s->ours.header, MESSAGE_BATCH_BYTES);
     s->open = true;
 }
 
@@ -93,7 +97,7 @@ static int serve_post(void *ctx, const struct store_post *post)
         if (!s->open) {
             if (s->pages && (s->left < MESSAGE_BATCH_BYTES || !links_may_serve(s->t, s->to)))
                 return 1; /* the asker continues at the next_seq that the last page named */
-            serve_open(s);
+            serve_open(s, seq);
         }
         if (message_batch_add(&s->w, post->header, post->body, state) != CAM_EFULL)
             break;
@@ -116,15 +120,15 @@ int catchup_want(struct timeline *t, struct link *from, const struct message_wan
     }
     uint64_t head = feed_head_seq(feed);
     uint64_t to_seq = m->to && m->to < head ? m->to : head;
+    struct header_copy copy;
     struct serve s = { .t = t, .to = from, .dest = dest, .feed = feed };
+    s.ours = describe(t, feed, &copy);
     s.left = m->bytes_max < CATCHUP_SERVE_BYTES_MAX ? m->bytes_max : CATCHUP_SERVE_BYTES_MAX;
     if (m->to == 0 && head && m->from > head) { /* nothing newer: that, too, is an answer */
-        struct header_copy copy;
-        struct message_feed said = describe(t, feed, &copy);
         struct message_have_writer w;
         s.out = bytes_out(t->scratch, sizeof t->scratch);
         message_have_begin(&w, &s.out, false);
-        message_have_add(&w, &said);
+        message_have_add(&w, &s.ours);
         message_have_end(&w);
         struct buf *b = s.out.err ? NULL : buf_new(span(s.out.buf, s.out.size));
         if (b)
@@ -137,7 +141,7 @@ int catchup_want(struct timeline *t, struct link *from, const struct message_wan
     if (s.open)
         serve_close(&s, 0);
     else if (s.pages == 0) {
-        serve_open(&s);
+        serve_open(&s, 0);
         serve_close(&s, 0);
     }
     return 0;
@@ -145,27 +149,32 @@ int catchup_want(struct timeline *t, struct link *from, const struct message_wan
 
 /* ---- HAVE ---------------------------------------------------------------------------------------------- */
 
+int catchup_learn_header(struct timeline *t, struct follow *f, const struct link *from, struct span header)
+{
+    struct feed_verdict v = { .n_new = 0 };
+    bool is_author = from->owner == f->who;
+    int err = feed_learn_head(&f->feed, header, t->now, &v);
+    if (err && err != CAM_EDUP)
+        return err;
+    if (v.forked)
+        store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
+                       span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
+    if (is_author)
+        feed_confirm_head(&f->feed, be64(header.data + 16), t->now.wall_ms);
+    if (err == 0 || is_author)
+        follow_touched(t, f, true);
+    return 0;
+}
+
 static void learn_feed(struct timeline *t, struct link *from, const struct message_feed *said)
 {
     struct follow *f = follow_find(t, said->author);
     if (!f || said->device != f->feed.device)
         return;
     f->heard_ms = t->now.mono_ms;
-    bool is_author = from->owner == f->who;
-    if (said->header.size) {
-        struct feed_verdict v = { .n_new = 0 };
-        int err = feed_learn_head(&f->feed, said->header, t->now, &v);
-        if (err && err != CAM_EDUP) {
-            t->refused++;
-            return;
-        }
-        if (v.forked)
-            store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
-                           span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
-        if (is_author)
-            feed_confirm_head(&f->feed, be64(said->header.data + 16), t->now.wall_ms);
-        if (err == 0 || is_author)
-            follow_touched(t, f, true);
+    if (said->header.size && catchup_learn_header(t, f, from, said->header)) {
+        t->refused++;
+        return;
     }
     catchup_heard(t, f, from, said->header.size ? be64(said->header.data + 16) : 0);
 }

@@ -123,7 +123,9 @@ int intake_batch(struct timeline *t, struct link *from, const struct message_bat
                                                    .proof_header = item.proof_header,
                                                    .proof_body = item.proof_body };
     uint32_t n_new = 0;
-    int err = n ? take_run(t, f, from, n, bytes, &n_new) : 0;
+    int err = m->head.size ? catchup_learn_header(t, f, from, m->head) : 0;
+    if (err != CAM_EAUTH) /* a head that is only early, or of a fork, is no fault of the posts below it */
+        err = n ? take_run(t, f, from, n, bytes, &n_new) : 0;
     if (from->owner == f->who && m->floor_seq && feed_raise_floor(&f->feed, m->floor_seq))
         follow_touched(t, f, true);
     catchup_batch(t, f, from, m, bytes.size, err, n_new);

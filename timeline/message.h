@@ -19,6 +19,7 @@
  *
  *     struct message_batch_writer w;
  *     message_batch_begin(&w, &out, author, device, floor_seq, MESSAGE_BATCH_BYTES);
+ *     (or message_batch_begin_below, for a run that does not begin at the newest post)
  *     while (more && message_batch_add(&w, header, body, POST_HELD) == 0) ...
  *     message_batch_end(&w, next_seq);
  *
@@ -119,6 +120,8 @@ struct message_batch {
     uint64_t floor_seq; /* as in HAVE */
     uint64_t next_seq;  /* the newest post below this run, within what was asked for, that the sender holds:
                            continue with WANT to = next_seq; 0 = no more */
+    struct span head;   /* the newest header that the sender holds, where it is not in this run; or empty. So
+                           any page of an answer tells that the newest one got lost */
     struct ben posts;   /* message_items */
     size_t n_posts;     /* 0: the sender has nothing of what was asked for */
 };
@@ -172,6 +175,10 @@ struct message_batch_writer {
 void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out,
                          const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
                          size_t bytes_max);
+/* `head`: see message_batch; empty, or of POST_HEADER_SIZE bytes. */
+void message_batch_begin_below(struct message_batch_writer *w, struct bytes_out *out,
+                               const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
+                               struct span head, size_t bytes_max);
 /* CAM_EFULL when it does not fit any more: end this one and begin another. `body` is used for POST_HELD. */
 int message_batch_add(struct message_batch_writer *w, struct span header, struct span body,
                       enum post_state state);

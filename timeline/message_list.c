@@ -33,6 +33,14 @@ static bool next_str(struct ben_iter *it, struct span *ret)
  *     f  list     of feeds, at most MESSAGE_HAVE_MAX: [author (32 bytes), device, floor, header (188 bytes or
  * empty)] m  "have" q  1        answer with what you have of them; left out otherwise
  */
+/* A header of another feed than it is listed under would be read as news about the wrong one. */
+static bool is_header_of(struct span header, const uint8_t author[KEY_SIZE], uint16_t device)
+{
+    struct post_header h;
+    return post_header_decode(header, &h) == 0 && memcmp(h.author, author, KEY_SIZE) == 0 &&
+           h.device == device;
+}
+
 static int feed_decode(struct ben v, struct message_feed *ret)
 {
     struct message_feed feed;
@@ -47,13 +55,8 @@ static int feed_decode(struct ben v, struct message_feed *ret)
         return CAM_EFORMAT;
     memcpy(feed.author, author.data, KEY_SIZE);
     feed.device = (uint16_t)device;
-    if (feed.header.size != 0) {
-        /* A header of another feed than it is listed under would be read as news about the wrong one. */
-        struct post_header h;
-        if (post_header_decode(feed.header, &h) || memcmp(h.author, feed.author, KEY_SIZE) != 0 ||
-            h.device != device)
-            return CAM_EFORMAT;
-    }
+    if (feed.header.size != 0 && !is_header_of(feed.header, feed.author, feed.device))
+        return CAM_EFORMAT;
     *ret = feed;
     return 0;
 }
@@ -151,6 +154,7 @@ void message_have_end(struct message_have_writer *w)
  *     a  32 bytes  author             m  "batch"
  *     d  integer   device             p  list     of posts, newest first, at most MESSAGE_BATCH_POSTS_MAX
  *     f  integer   floor, 0 = none    t  integer  continue at this seq, 0 = no more
+ *     h  188 bytes the newest header held; left out where it is the first of p or none is held
  *
  * A post: [header (188 bytes), body (1..4096 bytes)], or without its body [header, state], where state is 1
  * expired, 2 deleted, 3 missing; deleted may be followed by its proof: [header, 2, [header, body]].
@@ -216,6 +220,10 @@ int message_batch_decode(struct ben dict, struct message *ret)
         message_get_uint(dict, "f", 0, POST_SEQ_MAX, &b->floor_seq) ||
         message_get_uint(dict, "t", 0, POST_SEQ_MAX, &b->next_seq) || ben_get_list(dict, "p", &b->posts))
         return CAM_EFORMAT;
+    b->head = span(NULL, 0);
+    if (ben_get(dict, "h", &v) == 0 &&
+        (ben_str(v, &b->head) || !is_header_of(b->head, b->author, b->device)))
+        return CAM_EFORMAT;
     b->n_posts = 0;
     for (struct ben_iter it = ben_iter(b->posts); ben_next(&it, NULL, &v); b->n_posts++)
         if (b->n_posts == MESSAGE_BATCH_POSTS_MAX || item_decode(v, &item))
@@ -224,15 +232,20 @@ int message_batch_decode(struct ben dict, struct message *ret)
 }
 
 static void batch_open(struct bytes_out *out, const uint8_t author[KEY_SIZE], uint16_t device,
-                       uint64_t floor_seq)
+                       uint64_t floor_seq, struct span head)
 {
     assert(device <= SNOWFLAKE_DEVICE_MAX && floor_seq <= POST_SEQ_MAX);
+    assert(head.size == 0 || head.size == POST_HEADER_SIZE);
     ben_put_key(out, "a");
     ben_put_str(out, author, KEY_SIZE);
     ben_put_key(out, "d");
     ben_put_int(out, device);
     ben_put_key(out, "f");
     ben_put_int(out, (int64_t)floor_seq);
+    if (head.size) {
+        ben_put_key(out, "h");
+        ben_put_str(out, head.data, head.size);
+    }
     message_put_kind(out, MESSAGE_BATCH);
     ben_put_key(out, "p");
 }
@@ -246,7 +259,7 @@ static void batch_close(struct bytes_out *out, uint64_t next_seq)
 
 void message_batch_encode(struct bytes_out *out, const struct message *m)
 {
-    batch_open(out, m->batch.author, m->batch.device, m->batch.floor_seq);
+    batch_open(out, m->batch.author, m->batch.device, m->batch.floor_seq, m->batch.head);
     ben_put_raw(out, m->batch.posts);
     batch_close(out, m->batch.next_seq);
 }
@@ -263,11 +276,18 @@ void message_batch_begin(struct message_batch_writer *w, struct bytes_out *out,
                          const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
                          size_t bytes_max)
 {
+    message_batch_begin_below(w, out, author, device, floor_seq, span(NULL, 0), bytes_max);
+}
+
+void message_batch_begin_below(struct message_batch_writer *w, struct bytes_out *out,
+                               const uint8_t author[KEY_SIZE], uint16_t device, uint64_t floor_seq,
+                               struct span head, size_t bytes_max)
+{
     if (bytes_max > LINK_MESSAGE_MAX)
         bytes_max = LINK_MESSAGE_MAX;
     *w = (struct message_batch_writer){ .out = out, .start = out->size, .bytes_max = bytes_max };
     ben_put_dict(out);
-    batch_open(out, author, device, floor_seq);
+    batch_open(out, author, device, floor_seq, head);
     ben_put_list(out);
 }
 

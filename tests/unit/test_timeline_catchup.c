@@ -23,6 +23,21 @@ static void post_n(struct net *net, int first, int last)
     }
 }
 
+/* So many that each cannot be waited for. */
+static void post_many(struct net *net, int n)
+{
+    char text[16];
+    for (int i = 1; i <= n; i++) {
+        snprintf(text, sizeof text, "p%d", i);
+        timeline_command(net->nodes[0].t, net->now,
+                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
+        if (i % 200 == 0) {
+            net_turn(net, 0);
+            net_run(net, 50);
+        }
+    }
+}
+
 /* Lets time pass until node i has n posts of node 0, all of them in order; how long it took. */
 static uint64_t wait_for(struct net *net, int i, int n, uint64_t at_most_ms)
 {
@@ -129,16 +144,7 @@ static void test_long(void **state)
 {
     (void)state;
     struct net *net = net_town(2, 37);
-    char text[16];
-    for (int i = 1; i <= 3000; i++) {
-        snprintf(text, sizeof text, "p%d", i);
-        timeline_command(net->nodes[0].t, net->now,
-                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
-        if (i % 200 == 0) {
-            net_turn(net, 0);
-            net_run(net, 50);
-        }
-    }
+    post_many(net, 3000);
     net_follow(net, 1, "u0");
     assert_true(wait_for(net, 1, 3000, 10000) < 200);
     assert_true(net->nodes[0].sent_messages[MESSAGE_BATCH] <= 3000 / 500 + 3); /* no page twice */
@@ -150,21 +156,45 @@ static void test_long(void **state)
     net_free(net);
 }
 
+static int n_lost;
+
+/* Loses everything of node 0's that begins with its newest post: all HAVE, and the newest page once. */
+static bool lose_newest(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    (void)net, (void)to;
+    struct message m;
+    struct message_item item;
+    if (from != 0 || message_decode(span(data, size), &m))
+        return true;
+    if (m.kind != MESSAGE_BATCH)
+        return m.kind != MESSAGE_HAVE;
+    struct ben_iter it = message_items(&m.batch);
+    if (!message_item_next(&it, &item) || be64(item.header.data + 16) != 1500)
+        return true;
+    return n_lost++ > 0;
+}
+
+/* The newest page of an answer is lost and the older ones come: what they end at is not taken for the end. */
+static void test_newest_page_lost(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 48);
+    post_many(net, 1500);
+    net->tamper = lose_newest;
+    n_lost = 0;
+    net_follow(net, 1, "u0");
+    wait_for(net, 1, 1500, 2000);
+    assert_int_equal(n_lost, 2); /* asked for once more, and not again */
+    assert_int_equal(gap_rows(net, 1), 0);
+    net_free(net);
+}
+
 /* The same over links that lose a fifth of everything: slower, and complete. */
 static void test_long_with_loss(void **state)
 {
     (void)state;
     struct net *net = net_town(3, 47);
-    char text[16];
-    for (int i = 1; i <= 3000; i++) {
-        snprintf(text, sizeof text, "p%d", i);
-        timeline_command(net->nodes[0].t, net->now,
-                         &(struct timeline_command){ .verb = TL_POST, .text = span_str(text) });
-        if (i % 200 == 0) {
-            net_turn(net, 0);
-            net_run(net, 50);
-        }
-    }
+    post_many(net, 3000);
     net->loss_percent = 20;
     net_follow(net, 1, "u0");
     net_follow(net, 2, "u0");
@@ -280,13 +310,13 @@ static int give_post(struct net *net, int to, int as_link_of, const struct made 
     return give(net, to, as_link_of, &m);
 }
 
-static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE],
-                      const struct made *made, const int *which, int n)
+static int give_page(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE],
+                     const struct made *made, const int *which, int n, struct span head)
 {
     static uint8_t buf[LINK_MESSAGE_MAX];
     struct bytes_out out = bytes_out(buf, sizeof buf);
     struct message_batch_writer w;
-    message_batch_begin(&w, &out, pk, 0, 0, MESSAGE_BATCH_BYTES);
+    message_batch_begin_below(&w, &out, pk, 0, 0, head, MESSAGE_BATCH_BYTES);
     for (int i = 0; i < n; i++)
         assert_int_equal(message_batch_add(&w, span(made->headers[which[i]], POST_HEADER_SIZE),
                                            span(made->bodies[which[i]], made->sizes[which[i]]), POST_HELD),
@@ -298,6 +328,32 @@ static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[
     int err = timeline_recv(net->nodes[to].t, net->now, &e);
     net_turn(net, to);
     return err;
+}
+
+static int give_batch(struct net *net, int to, int as_link_of, const uint8_t pk[KEY_SIZE],
+                      const struct made *made, const int *which, int n)
+{
+    return give_page(net, to, as_link_of, pk, made, which, n, span(NULL, 0));
+}
+
+/* A page that names the head above it: forged, it brings nothing; genuine, what lies between is a gap. */
+static void test_page_head(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 49);
+    const uint8_t *author = net->nodes[0].identity->pk;
+    struct made made;
+    net_kill(net, 0);
+    make_chain(net, net->nodes[0].identity, 4, 0, &made);
+    struct span head = span(made.headers[3], POST_HEADER_SIZE);
+    made.headers[3][POST_HEADER_SIZE - 1] ^= 1;
+    assert_int_equal(give_page(net, 1, 2, author, &made, (int[]){ 1, 0 }, 2, head), CAM_EAUTH);
+    assert_int_equal(net_count(net, 1, "p"), 0);
+    made.headers[3][POST_HEADER_SIZE - 1] ^= 1;
+    assert_int_equal(give_page(net, 1, 2, author, &made, (int[]){ 1, 0 }, 2, head), 0);
+    assert_int_equal(net_count(net, 1, "p"), 2);
+    assert_int_equal(net_who(net, 1, TL_PROFILE, "u0")->rows[0].gaps, 2);
+    net_free(net);
 }
 
 static void test_hostile(void **state)
@@ -485,8 +541,8 @@ int main(void)
         cmocka_unit_test(test_gap_is_shown), cmocka_unit_test(test_compare),
         cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key),
         cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_long_with_loss),
+        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_newest_page_lost),
+        cmocka_unit_test(test_page_head),    cmocka_unit_test(test_long_with_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

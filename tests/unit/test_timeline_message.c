@@ -249,6 +249,21 @@ static void test_fields(void **state)
     assert_true(message_item_next(&it, &item));
     assert_true(item.state == POST_EXPIRED && item.body.size == 0 && item.proof_header.size == 0);
     assert_false(message_item_next(&it, &item));
+    assert_int_equal(m.batch.head.size, 0);
+
+    struct message_batch_writer w;
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    message_batch_begin_below(&w, &out, ana->pk, 0, 0, header_of(&posts[2]), MESSAGE_BATCH_BYTES);
+    message_batch_add(&w, header_of(&posts[1]), body_of(&posts[1]), POST_HELD);
+    message_batch_end(&w, 0);
+    assert_int_equal(message_decode(span(out.buf, out.size), &m), 0);
+    assert_true(m.batch.n_posts == 1 && span_equal(m.batch.head, header_of(&posts[2])));
+    in = m;
+    uint8_t again[2048];
+    out = bytes_out(again, sizeof again);
+    message_encode(&out, &in);
+    assert_int_equal(message_decode(span(out.buf, out.size), &m), 0);
+    assert_true(m.batch.n_posts == 1 && span_equal(m.batch.head, header_of(&posts[2])));
 }
 
 static void test_cut_at_every_length(void **state)
@@ -361,6 +376,12 @@ static void test_bounds(void **state)
         { "d1:aK1:di0e1:fi0e1:m5:batch1:pllHi2ei1eee1:ti0ee", CAM_EFORMAT },
         { "d1:aK1:di0e1:fi0e1:m5:batch1:pi1e1:ti0ee", CAM_EFORMAT },
         { "d1:aK1:di0e1:fi0e1:m5:batch1:plee", CAM_EFORMAT },
+        { "d1:aK1:di0e1:fi0e1:hH1:m5:batch1:ple1:ti0ee", 0 },
+        { "d1:aK1:di1e1:fi0e1:hH1:m5:batch1:ple1:ti0ee", CAM_EFORMAT }, /* the header of another device */
+        { "d1:aZ1:di0e1:fi0e1:hH1:m5:batch1:ple1:ti0ee", CAM_EFORMAT }, /* of another author */
+        { "d1:aK1:di0e1:fi0e1:hK1:m5:batch1:ple1:ti0ee", CAM_EFORMAT }, /* no header */
+        { "d1:aK1:di0e1:fi0e1:h0:1:m5:batch1:ple1:ti0ee", CAM_EFORMAT },
+        { "d1:aK1:di0e1:fi0e1:hi1e1:m5:batch1:ple1:ti0ee", CAM_EFORMAT },
         { "d1:aK1:di0e1:fi1099511627776e1:m5:batch1:ple1:ti0ee", CAM_EFORMAT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
