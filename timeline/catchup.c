@@ -177,6 +177,15 @@ void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest 
 
 static void pull(struct timeline *t, struct follow *f, struct candidate *at, bool was_useful);
 
+/* It did not answer in time. The author may not have heard that we follow it either. */
+static void doubt(struct timeline *t, struct follow *f, struct candidate *at)
+{
+    at->state = CANDIDATE_FAILED;
+    links_doubt(t, at->dest.key);
+    if (at->is_author)
+        f->told_seq = 0;
+}
+
 /* Is there more to be had, and from whom? The transition function of a chase, after every answer and
  * time-out. */
 static void go_on(struct timeline *t, struct follow *f)
@@ -190,7 +199,7 @@ static void go_on(struct timeline *t, struct follow *f)
             continue;
         uint64_t until_ms = at->asked_ms + link_timeout_ms(links_find(t, at->dest.key));
         if (until_ms <= now_ms) { /* not waited for; what it sends later is welcome all the same */
-            at->state = CANDIDATE_FAILED;
+            doubt(t, f, at);
             if (c->source != (int)i)
                 continue;
             c->source = -1;
@@ -257,8 +266,11 @@ static void pull(struct timeline *t, struct follow *f, struct candidate *at, boo
         c->source = -1;
 }
 
-static void answered(struct chase *c, struct candidate *at)
+static void answered(struct timeline *t, struct follow *f, struct candidate *at)
 {
+    struct chase *c = f->chase;
+    if (at->is_author)
+        follow_tell(t, f); /* unless it was told: it hears us now */
     if (!at->has_answered)
         c->n_answered++;
     at->has_answered = true;
@@ -276,7 +288,7 @@ void catchup_batch(struct timeline *t, struct follow *f, struct link *from, cons
     }
     struct chase *c = f->chase;
     int index = (int)(at - c->candidates);
-    answered(c, at);
+    answered(t, f, at);
     if (err && err != CAM_EDUP && err != CAM_EAGAIN) {
         at->state = CANDIDATE_FAILED;
         if (c->source == index)
@@ -326,7 +338,7 @@ void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint
             catchup_start(t, f); /* the author is back */
         return;
     }
-    answered(f->chase, at);
+    answered(t, f, at);
     pull(t, f, at, seq > feed_complete_to(&f->feed));
     go_on(t, f);
 }

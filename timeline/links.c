@@ -208,7 +208,7 @@ void link_measured(struct link *l, uint64_t rtt_ms)
 /* Queues our connection record, when there is one. HELLO promises nothing, so it always leaves first. */
 static void put_hello(struct timeline *t, struct link *l, const struct link_dest *to)
 {
-    struct message m = { .kind = MESSAGE_HELLO };
+    struct message m = { .kind = MESSAGE_HELLO, .hello.ask = !l->owner };
     if (!publish_connection(t, &m.hello.record))
         return;
     uint8_t bytes[1024];
@@ -264,9 +264,23 @@ void links_greet(struct timeline *t, const struct link_dest *to)
     prepare(t, to);
 }
 
+static void doubt(struct link *l)
+{
+    l->hello_seq = 0;
+    if (l->owner && l->owner->follow)
+        l->owner->follow->told_seq = 0;
+}
+
+void links_doubt(struct timeline *t, const uint8_t key[LINK_KEY_SIZE])
+{
+    struct link *l = links_find(t, key);
+    if (l)
+        doubt(l);
+}
+
 /* ---- coming in ----------------------------------------------------------------------------------------- */
 
-int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello)
+static int learn_hello(struct timeline *t, struct link *l, const struct message_hello *hello)
 {
     const struct kad_item *record = &hello->record;
     struct record_connection c;
@@ -300,6 +314,14 @@ int links_hello(struct timeline *t, struct link *l, const struct message_hello *
     return 0;
 }
 
+int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello)
+{
+    int err = learn_hello(t, l, hello);
+    if (!err && hello->ask) /* ours may have been lost, and only they can know */
+        l->hello_seq = 0;
+    return err;
+}
+
 void links_event(struct timeline *t, const struct link_event *e)
 {
     struct link *l = links_find(t, e->dest.key);
@@ -309,9 +331,7 @@ void links_event(struct timeline *t, const struct link_event *e)
     l->is_dialling = false;
     if (e->kind == LINK_UP)
         return;
-    l->hello_seq = 0;
-    if (l->owner && l->owner->follow)
-        l->owner->follow->told_seq = 0; /* our FOLLOW may be lost as well: said again at their next HELLO */
+    doubt(l); /* our FOLLOW may be lost as well */
     outbox_link_lost(t, &e->dest);
     catchup_link_lost(t, &e->dest);
 }

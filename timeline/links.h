@@ -95,6 +95,10 @@ int links_send_message(struct timeline *t, const struct link_dest *to, const str
 /* HELLO by itself: here I am. */
 void links_greet(struct timeline *t, const struct link_dest *to);
 
+/* What was sent to this key was not answered: perhaps it is HELLO that got lost, with which all that came
+ * after it was refused. HELLO is said again before the next message, and FOLLOW at their next HELLO. */
+void links_doubt(struct timeline *t, const uint8_t key[LINK_KEY_SIZE]);
+
 /* The other side's HELLO. 0 or why it is refused. */
 int links_hello(struct timeline *t, struct link *l, const struct message_hello *hello);
 /* UP, DOWN, UNSENT. */

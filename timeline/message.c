@@ -137,12 +137,15 @@ static int get_record(struct ben r, uint8_t *ret_pk, int64_t *ret_seq, uint8_t *
 /* HELLO
  *
  *     m  "hello"
+ *     q  1        yours has not been heard; left out otherwise
  *     r  dict     the connection record: k, salt, seq, sig, v (a dict)
  */
 static void hello_encode(struct bytes_out *out, const struct message *m)
 {
     const struct kad_item *r = &m->hello.record;
     message_put_kind(out, MESSAGE_HELLO);
+    if (m->hello.ask)
+        put_int(out, "q", 1);
     ben_put_key(out, "r");
     put_record(out, r->pk, &r->salt, r->seq, r->sig, r->v);
 }
@@ -151,6 +154,11 @@ static int hello_decode(struct ben dict, struct message *ret)
 {
     struct kad_item *r = &ret->hello.record;
     struct ben record;
+    int64_t ask = 0;
+    int err = ben_get_int(dict, "q", &ask);
+    if (err && err != CAM_ENOENT)
+        return CAM_EFORMAT;
+    ret->hello.ask = ask == 1;
     r->is_mutable = true;
     if (ben_get_dict(dict, "r", &record) || ben_get_str(record, "salt", &r->salt) ||
         r->salt.size > KAD_SALT_MAX)

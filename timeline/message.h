@@ -59,8 +59,10 @@ struct message_range {
 };
 
 /* Opens every link: the sender's signed connection record. The receiver checks that the record's transport
- * key is the one that ZAP proved; answers go to the addresses in it and nowhere else. */
+ * key is the one that ZAP proved; answers go to the addresses in it and nowhere else. With `ask`, the sender
+ * has not heard the receiver's: it goes before the next message to it. */
 struct message_hello {
+    bool ask;
     struct kad_item record; /* is_mutable; pk, salt, seq, sig, v */
 };
 

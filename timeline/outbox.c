@@ -186,9 +186,8 @@ static void step(struct timeline *t, struct follower *f, struct run *run)
     end = end < head ? end : head;
     end = end < window_end ? end : window_end;
     if (end > f->sent_seq) {
-        struct link *l = links_find(t, to->key);
-        if (l && f->tries)
-            l->hello_seq = 0; /* perhaps it is HELLO that got lost */
+        if (f->tries)
+            links_doubt(t, to->key);
         if (end == f->sent_seq + 1) {
             struct one one = { t, to, range_of(f->who) };
             store_post_run(t->store, &t->account.feed, end, end, send_one, &one);

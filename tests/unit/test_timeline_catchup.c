@@ -189,6 +189,39 @@ static void test_newest_page_lost(void **state)
     net_free(net);
 }
 
+static int speechless; /* the node whose first HELLO is lost */
+
+static bool lose_hello(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    (void)net, (void)to;
+    struct message m;
+    bool is_hello = message_decode(span(data, size), &m) == 0 && m.kind == MESSAGE_HELLO;
+    return !is_hello || from != speechless || n_lost++ > 0;
+}
+
+/* The HELLO of one side is lost, and with it all that this side says: it is said again when nothing comes
+ * back. The author's is asked for: it cannot know. */
+static void test_hello_lost(void **state)
+{
+    (void)state;
+    for (speechless = 0; speechless < 2; speechless++) {
+        struct net *net = net_town(2, 50 + (uint64_t)speechless);
+        post_n(net, 1, 5);
+        net->tamper = lose_hello;
+        n_lost = 0;
+        net_follow(net, 1, "u0");
+        wait_for(net, 1, 5, 4000);
+        assert_true(n_lost > 0);
+        net_run(net, 100);
+        assert_int_equal(net_who(net, 0, TL_FOLLOWERS, "")->n, 1); /* FOLLOW was said again, too */
+        post_n(net, 6, 20);
+        wait_for(net, 1, 20, 100);
+        for (int i = 0; i < 2; i++) /* and no HELLO answers another for ever */
+            assert_true(net->nodes[i].sent_messages[MESSAGE_HELLO] <= 4);
+        net_free(net);
+    }
+}
+
 /* The same over links that lose a fifth of everything: slower, and complete. */
 static void test_long_with_loss(void **state)
 {
@@ -542,7 +575,8 @@ int main(void)
         cmocka_unit_test(test_hostile),      cmocka_unit_test(test_wrong_transport_key),
         cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
         cmocka_unit_test(test_bodies),       cmocka_unit_test(test_newest_page_lost),
-        cmocka_unit_test(test_page_head),    cmocka_unit_test(test_long_with_loss),
+        cmocka_unit_test(test_page_head),    cmocka_unit_test(test_hello_lost),
+        cmocka_unit_test(test_long_with_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

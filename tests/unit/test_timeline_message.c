@@ -207,7 +207,10 @@ static void test_fields(void **state)
     assert_true(span_equal(m.hello.record.salt, span_str("connections/0")));
     assert_memory_equal(m.hello.record.pk, ana->pk, KEY_SIZE);
     assert_memory_equal(m.hello.record.sig, in.hello.record.sig, SIG_SIZE);
-    assert_true(span_equal(m.hello.record.v, in.hello.record.v));
+    assert_true(span_equal(m.hello.record.v, in.hello.record.v) && !m.hello.ask);
+    in.hello.ask = true;
+    assert_int_equal(message_decode(encode(&in), &m), 0);
+    assert_true(m.hello.ask && span_equal(m.hello.record.v, in.hello.record.v));
     in = follow();
     assert_int_equal(message_decode(encode(&in), &m), 0);
     assert_true(m.follow.entry.seq == 1700000001 && span_equal(m.follow.entry.v, span_str(entry_v)));
@@ -320,6 +323,7 @@ static void test_bounds(void **state)
         { "d1:m5:hello1:rd1:kK4:salt1:s3:seqi1e3:sigS1:vi1eee", CAM_EFORMAT }, /* v is no dict */
         { "d1:m5:hello1:rd1:kK4:salt1:s3:seqi1e3:sigZ1:vdeee", CAM_EFORMAT },
         { "d1:m5:hello1:rd1:k3:abc4:salt1:s3:seqi1e3:sigS1:vdeee", CAM_EFORMAT },
+        { "d1:m5:hello1:q1:11:rd1:kK4:salt1:s3:seqi1e3:sigS1:vdeee", CAM_EFORMAT },
         { "d1:m5:helloe", CAM_EFORMAT }, { "d1:m5:hello1:rlee", CAM_EFORMAT },
 
         { "d1:ed1:kK3:seqi1e3:sigS1:vdee1:m6:followe", 0 },
