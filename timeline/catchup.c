@@ -102,10 +102,15 @@ static void end(struct timeline *t, struct follow *f)
     t->catchup.due_ms = t->now.mono_ms; /* somebody may be waiting for the place */
 }
 
-/* Over for now: with everything, or with nobody left to ask. */
+/* Over for now: with everything, or with nobody left to ask. Where another says that nothing is missing and
+ * the author has not been heard, the author is asked a few times more: perhaps that other knows no better.
+ * After that comparing HAVE takes it, as a silent author costs lookups each time. */
 static void finish(struct timeline *t, struct follow *f)
 {
-    bool found_all = !is_lacking(f) && f->chase->n_answered > 0;
+    const struct chase *c = f->chase;
+    bool is_sure = c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH ||
+                   f->chase_wait_ms >= CHASE_RETRY_MAX_MS;
+    bool found_all = !is_lacking(f) && c->n_answered > 0 && is_sure;
     end(t, f);
     if (found_all) {
         f->chase_wait_ms = 0;

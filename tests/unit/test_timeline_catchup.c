@@ -222,6 +222,37 @@ static void test_hello_lost(void **state)
     }
 }
 
+static uint64_t deaf_until_ms;
+
+/* Nodes 0 and 2 never hear each other, and node 0 does not hear node 1 at first. */
+static bool is_heard(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    (void)data, (void)size;
+    if (to == 0)
+        return from == 1 && net->now.mono_ms >= deaf_until_ms;
+    return from != 0 || to != 2;
+}
+
+/* Another follower that has nothing itself says that there is nothing. It is not the author's word: the
+ * author is asked again. */
+static void test_follower_knows_nothing(void **state)
+{
+    (void)state;
+    struct net *net = net_town(3, 52);
+    net->tamper = is_heard;
+    deaf_until_ms = UINT64_MAX;
+    net_follow(net, 2, "u0");
+    net_run(net, 20000); /* so that 1 finds it in the set */
+    post_n(net, 1, 5);
+    net_follow(net, 1, "u0"); /* before the head record is out */
+    net_run(net, 1000);
+    deaf_until_ms = 0;
+    uint64_t batches = net->nodes[2].sent_messages[MESSAGE_BATCH];
+    assert_true(batches > 0 && net_count(net, 1, "p") == 0);
+    wait_for(net, 1, 5, 5000);
+    net_free(net);
+}
+
 /* The same over links that lose a fifth of everything: slower, and complete. */
 static void test_long_with_loss(void **state)
 {
@@ -576,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_future),       cmocka_unit_test(test_noise),
         cmocka_unit_test(test_bodies),       cmocka_unit_test(test_newest_page_lost),
         cmocka_unit_test(test_page_head),    cmocka_unit_test(test_hello_lost),
+        cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
