@@ -242,16 +242,37 @@ void request_wake(struct kad *k)
         ;
 }
 
+void request_give_up_at(struct kad *k, struct request *r, uint64_t mono_ms)
+{
+    r->give_up_ms = mono_ms;
+    if (mono_ms < k->request_next_ms)
+        k->request_next_ms = mono_ms;
+}
+
+/* One at a time: others may be gone with it. */
+static bool give_one_up(struct kad *k)
+{
+    for (struct request *r = k->first; r; r = r->next) {
+        if (r->give_up_ms == 0 || r->give_up_ms > k->now.mono_ms)
+            continue;
+        setread_part_ended(k, r);
+        return true;
+    }
+    return false;
+}
+
 void request_tick(struct kad *k)
 {
     if (k->now.mono_ms < k->request_next_ms)
         return;
     k->request_next_ms = NOW_NEVER;
-    while (begin_waiting(k, false) || start_queued(k))
+    while (begin_waiting(k, false) || start_queued(k) || give_one_up(k))
         ;
-    for (const struct request *r = k->first; r; r = r->next)
-        if (r->phase == PHASE_WAITING && r->wait_until_ms < k->request_next_ms)
-            k->request_next_ms = r->wait_until_ms;
+    for (const struct request *r = k->first; r; r = r->next) {
+        uint64_t at_ms = r->phase == PHASE_WAITING ? r->wait_until_ms : r->give_up_ms;
+        if (at_ms != 0 && at_ms < k->request_next_ms)
+            k->request_next_ms = at_ms;
+    }
 }
 
 uint64_t request_deadline_ms(const struct kad *k)

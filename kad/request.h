@@ -46,6 +46,7 @@ struct setread;
 struct request {
     struct request *next, *prev;
     uint64_t tag, started_ms, wait_until_ms;
+    uint64_t give_up_ms;   /* SET_PART: ends then with what it has; 0: takes the time it takes */
     uint8_t kind, phase;
     uint8_t n_legs;
     bool inner;            /* for ourselves */
@@ -83,6 +84,8 @@ struct request {
 struct request *request_new(struct kad *k, enum request_kind kind, const uint8_t *target, uint64_t tag);
 /* It is filled in: it may start. */
 void request_submit(struct kad *k, struct request *r);
+/* Ends a SET_PART then with what it has found, unless it has ended before. */
+void request_give_up_at(struct kad *k, struct request *r, uint64_t mono_ms);
 /* Begins at once: it is part of one that has a place. r may be gone afterwards. */
 void request_run_part(struct kad *k, struct request *r);
 void request_discard(struct request *r); /* never submitted */

@@ -142,8 +142,8 @@ static void store_here(struct kad *k, struct request *r)
 void setput_looked_up(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
-    /* Where only few call it split the others are asked by putting it there: readers might believe the others. */
-    bool deeper = setwalk_is_split(w) && !setwalk_is_doubtful(w);
+    /* Where not nearly all call it split the others are asked by putting it there: readers might believe the others. */
+    bool deeper = setwalk_is_split(w) && setwalk_is_sure(w);
 
     if (w->guessed && !deeper) {
         hint_set(k, w->root, 0);

@@ -204,6 +204,8 @@ static bool start_part(struct kad *k, struct request *r, const struct kad_shard_
         return false;
     }
     part->set->doubted = doubted;
+    if (doubted)
+        request_give_up_at(k, part, k->now.mono_ms + SETREAD_DOUBT_MS);
     r->read->running++;
     request_run_part(k, part);
     return true;
@@ -416,7 +418,9 @@ void setread_part_ended(struct kad *k, struct request *part)
     struct setread *rd = r->read;
     struct setwalk *w = part->set;
     bool enough = rd->fresh && rd->max && w->finds.n + rd->above.n >= rd->max;
-    bool split = setwalk_is_split(w) && !enough;
+    /* A shard keeps its last entry when it splits, so one without any was not split: where liars are many they would
+     * lead us on for ever. The root may have lost its last, and costs sixteen shards at most. */
+    bool split = setwalk_is_split(w) && (w->finds.n > 0 || w->shard.depth == 0) && !enough;
     struct kad_shard_id top = {.depth = 0};
 
     rd->running--;

@@ -10,6 +10,10 @@
  * What is found in a split shard waits in `above` until the leaf that it belongs to has been read, so each
  * key is delivered once, in its newest version, wherever it was on its way down.
  *
+ * Two liars among the holders can call any shard split, and then stand in the way to its children with nodes
+ * that do not exist. So the children that few claim have SETREAD_DOUBT_MS: were they there, they would mostly
+ * have been read by then; and what waits for them is there already.
+ *
  * An estimate reads shards at random: a slot is drawn, and the shards that it lies in are read from the
  * root down to its leaf, each whole, every entry verified; what holders claim to hold is not looked at. A
  * shard of depth d is drawn with probability 16^-d, so the keys that are found in it and not above it,
@@ -29,6 +33,7 @@
 #define SETREAD_TODO_MAX (16 * SETREAD_WIDE * KAD_SHARD_DEPTH_MAX)
 #define SETREAD_SAMPLES_MAX 64      /* leaves drawn for an estimate */
 #define SETREAD_SAMPLES_STEP 16     /* drawn at a time, one of each sixteenth */
+#define SETREAD_DOUBT_MS 2500       /* for a shard that only few say there is */
 #define SETREAD_SPREAD_PERMILLE 15  /* standard error that is small enough */
 
 enum setread_mode { SETREAD_ENTRIES, SETREAD_COUNT, SETREAD_ESTIMATE };
@@ -40,7 +45,7 @@ int setread_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fre
 int setread_for_count(struct request *r, const uint8_t root[KAD_ID_SIZE], bool exact);
 void setread_free(struct setread *rd);
 void setread_begin(struct kad *k, struct request *r);
-/* The shard of this part has been read. part is gone afterwards, and its reader may be. */
+/* The shard of this part has been read, or has had its time. part is gone afterwards, and its reader may be. */
 void setread_part_ended(struct kad *k, struct request *part);
 
 #endif

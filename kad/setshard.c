@@ -34,6 +34,7 @@
 
 #define PART_PUSH (1 + SETWALK_RANGES_MAX) /* after the parts of ranges */
 #define PUSH_WINDOW 16                     /* sputs in flight */
+#define KEEP_LASTING_S 7200                /* a shard is gone through each hour */
 #define DOWN_MAX (16 * KAD_SHARD_DEPTH_MAX)
 
 enum stage { STAGE_PARENT, STAGE_COMPARE, STAGE_DOWN, STAGE_GATHER };
@@ -308,16 +309,40 @@ static void add_down(struct setshard *keep, const struct kad_shard_id *parent)
         kad_shard_child(&keep->down[keep->n_down++], parent, digit);
 }
 
-/* A split shard that nobody could hear of, since all its entries have gone: one of a child's that we have
- * just seen comes back to it. */
+/* Is there an entry that outlives the hour in which nobody looks here? */
+static bool have_lasting(struct kad *k, const struct setshard *keep)
+{
+    struct kad_entry entry;
+    uint8_t after[KAD_SLOT_SIZE], slot[KAD_SLOT_SIZE];
+    const uint8_t *from = NULL;
+
+    while (kad_store_entry_next(k->store, k->now, &keep->own, from, 0, &entry, slot)) {
+        if (kad_value_expires_s(entry.v) > now_unix_s(k->now) + KEEP_LASTING_S)
+            return true;
+        from = memcpy(after, slot, KAD_SLOT_SIZE);
+    }
+    return false;
+}
+
+/* Nobody hears of a split shard without entries, and no reader believes that it is one. When ours go, the one of a
+ * child's that we have just seen which lives longest comes back to it. */
 static void keep_one(struct kad *k, const struct setwalk *w)
 {
     const struct setshard *keep = w->keep;
+    const struct kad_entry *last = NULL;
+    int64_t until_s = 0;
 
-    if (w->finds.n == 0 || have_any(k, keep))
+    for (uint32_t i = 0; i < w->finds.n; i++) {
+        const struct kad_entry *entry = &w->finds.at[i]->entry;
+        if (kad_value_expires_s(entry->v) > until_s) {
+            last = entry;
+            until_s = kad_value_expires_s(entry->v);
+        }
+    }
+    if (!last || have_lasting(k, keep))
         return;
     kad_store_reopen(k->store, k->now, &keep->own);
-    kad_store_set_put(k->store, k->now, w->root, keep->own.depth, &w->finds.at[0]->entry, NULL);
+    kad_store_set_put(k->store, k->now, w->root, keep->own.depth, last, NULL);
     kad_store_split(k->store, k->now, &keep->own);
 }
 

@@ -241,6 +241,11 @@ bool setwalk_is_doubtful(const struct setwalk *w)
     return fewer_say_so(w, 1, 2);
 }
 
+bool setwalk_is_sure(const struct setwalk *w)
+{
+    return !fewer_say_so(w, 2, 3);
+}
+
 bool setwalk_is_split(const struct setwalk *w)
 {
     unsigned split = 0, holding = 0;
@@ -252,7 +257,7 @@ bool setwalk_is_split(const struct setwalk *w)
     /* Holders learn of a split one after another, so few are enough; but one alone could lie, and few that do so level
      * after level would send a reader through every shard there could be. Below what few called split it takes two of
      * three: that liars have so many seats in one of the sixteen children by chance is rare enough to end it. */
-    if (w->doubted && fewer_say_so(w, 2, 3))
+    if (w->doubted && !setwalk_is_sure(w))
         return false;
     return w->shard.depth < KAD_SHARD_DEPTH_MAX && split > 0 && (split >= 2 || holding == 1);
 }

@@ -99,6 +99,8 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
 bool setwalk_is_split(const struct setwalk *w);
 /* Less than half of the k closest do: then its children must be better attested. */
 bool setwalk_is_doubtful(const struct setwalk *w);
+/* Two of three of the k closest do: then there is no need to put anything here. */
+bool setwalk_is_sure(const struct setwalk *w);
 /* Starts walking all that the first pages left out; true when something is under way. */
 bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_digest);
 void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const struct krpc_msg *m);

@@ -86,13 +86,14 @@ static void tombstones_do_not_count(void **state)
     net_free(net);
 }
 
-/* One of four nodes lies: it says that it holds a million entries and that its shard is split, whatever it
- * is asked. */
+static unsigned one_in; /* of so many nodes lies */
+
+/* It says that it holds a million entries and that its shard is split, whatever it is asked. */
 static bool lie(struct net *net, struct net_datagram *d)
 {
     struct krpc_msg m;
     (void)net;
-    if (d->from.port % 4 || krpc_decode(d->data, d->size, &m) || m.kind != KRPC_REPLY || !m.digest)
+    if (d->from.port % one_in || krpc_decode(d->data, d->size, &m) || m.kind != KRPC_REPLY || !m.digest)
         return false;
     uint8_t copy[KAD_DATAGRAM_MAX];
     memcpy(copy, d->data, d->size);
@@ -113,6 +114,7 @@ static void nobody_is_believed_a_number(void **state)
     net_start_all(net);
     put_crowd(net, 90, false, 90);
     net->tamper = lie;
+    one_in = 4;
     for (size_t i = 0; i < 6; i++) {
         expect_count(net, i, i % 2 == 0, 90);
         struct result *set = net_set_get(net, i, root, false, 0);
@@ -120,6 +122,28 @@ static void nobody_is_believed_a_number(void **state)
         assert_int_equal(set->n_entries, 90);
         assert_true(set->datagrams_at_end - set->datagrams_at_start < 2000);
     }
+    net_free(net);
+}
+
+/* Every second node calls every shard split, which all are holders of. What is put meanwhile is put where readers look,
+ * and no reader goes through shards without end. */
+static void half_of_them_call_all_split(void **state)
+{
+    (void)state;
+    struct net *net = net_new(13, &(struct net_options){.seed = 36, .latency_ms = 2});
+    net_start_all(net);
+    put_crowd(net, 5, false, 5);
+    net->tamper = lie;
+    one_in = 2;
+    put_crowd(net, 10, false, 10);
+    for (size_t i = 0; i < net->n; i++) {
+        struct result *set = net_set_get(net, i, root, false, 0);
+        net_run_until(net, set);
+        assert_int_equal(set->status, 0);
+        assert_int_equal(set->n_entries, 10);
+        assert_true(set->datagrams_at_end - set->datagrams_at_start < 3000);
+    }
+    net_check(net);
     net_free(net);
 }
 
@@ -294,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tombstones_do_not_count),
         cmocka_unit_test(nobody_is_believed_a_number),
+        cmocka_unit_test(half_of_them_call_all_split),
         cmocka_unit_test(a_crowd_is_counted),
         cmocka_unit_test(entries_go_down_more_than_one_level),
         cmocka_unit_test(a_split_outlives_its_holders),
