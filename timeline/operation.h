@@ -17,10 +17,10 @@
 #include "timeline/timeline.h"
 
 #define OPS_MAX 64                /* commands in the middle of something */
-#define OP_CLAIMS_MS 4000         /* to learn whose a name is */
-#define OP_RECORDS_MS 3000        /* to fetch what a profile or a list shows */
+#define OP_CLAIMS_MS 10000        /* to learn whose a name is: with nobody to ask it ends by itself, and sooner */
+#define OP_RECORDS_MS 8000        /* to fetch what a profile or a list shows */
 #define OP_COUNT_MS 12000         /* longer, while followers are still being counted: there may be a million */
-#define OP_PUT_MS 2500            /* to see our record stored */
+#define OP_PUT_MS 6000            /* to see our record stored */
 #define OP_USERS_MAX 100000       /* rows of one answer */
 
 enum op_state { OP_FREE = 0, OP_CLAIMS, OP_RECORDS, OP_PUT };
