@@ -339,6 +339,21 @@ static size_t named_by(const struct fill *f, const struct gap_step *s, const str
     return n;
 }
 
+/* Parts of a far bucket that a newcomer might enter by: those in which nobody is known, or all while there is room. */
+static uint32_t open_parts(const struct table *t, unsigned bucket)
+{
+    unsigned start = 0;
+    uint32_t known = 0;
+
+    if (t->count[bucket] < t->k)
+        return UINT32_MAX;
+    for (unsigned b = 0; b < bucket; b++)
+        start += t->count[b];
+    for (unsigned i = start; i < start + t->count[bucket]; i++)
+        known |= UINT32_C(1) << table_gap_of(t, t->contacts[i].id).part;
+    return ~known;
+}
+
 /* The closest in each part where nobody is known. */
 static void ask(struct fill *f, struct gap_step *s, double at_s)
 {
@@ -349,10 +364,13 @@ static void ask(struct fill *f, struct gap_step *s, double at_s)
     for (unsigned i = 0; i < s->n_asked; i++)
         greet(f, s->asked[i], s->slot, at_s);
     size_t n = named_by(f, s, named);
+    unsigned bucket = table_bucket(t, s->target);
+    uint32_t open = open_parts(t, bucket); /* most are known: a quick look before the whole one */
     for (size_t i = 0; i < n; i++) {
         struct addr addr = table_addr(t, named[i]);
         struct table_gap gap = table_gap_of(t, named[i]->id);
-        if (!table_has_room(t, named[i]->id, &addr) || is_among(filled, s->n_named, gap))
+        if ((gap.bucket == bucket && !(open >> gap.part & 1)) || is_among(filled, s->n_named, gap) ||
+            !table_has_room(t, named[i]->id, &addr))
             continue;
         filled[s->n_named] = gap;
         s->named[s->n_named++] = slot_of(f, named[i]);
