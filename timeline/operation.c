@@ -51,7 +51,7 @@ static void op_step(struct timeline *t, struct op *op, enum op_input input, cons
         if (input == INPUT_ANSWER) {
             claims_add(&op->claims, e, t->now);
             if (e->last)
-                op_resolve(t, op, e->status);
+                op_resolve(t, op, e->holders ? e->status : CAM_ENET);
         } else if (input == INPUT_TIMEOUT) {
             op_resolve(t, op, op->claims.n ? 0 : CAM_ETIMEOUT);
         }

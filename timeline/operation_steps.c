@@ -173,6 +173,8 @@ void op_resolve(struct timeline *t, struct op *op, int status)
         return;
     }
 
+    if (!is_online)
+        c->n = 0; /* what we happen to hold ourselves may not be all who claim it */
     size_t n = 0;
     for (size_t i = 0; i < c->n; i++) { /* those who fit what was typed */
         char tag[TAG_SIZE];
