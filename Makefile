@@ -92,8 +92,10 @@ $(OUT)/tests/unit/test_$(1)_%: $(OUT)/tests/unit/test_$(1)_%.o $(libs_upto_$(1))
 endef
 $(foreach layer,core kad timeline cli,$(eval $(call unit_rule,$(layer))))
 
-$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIBS_OURS)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIBS_OURS) $(LIBS)
+# The profile fuzz brings libFuzzer's main; any other runs the seeds.
+FUZZ_MAIN := $(if $(filter fuzz,$(PROFILE)),,$(OUT)/tests/fuzz/seeds.o)
+$(OUT)/tests/fuzz/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN) $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIBS_OURS) $(LIBS)
 
 # Each benchmark is a program; what several share is in BENCH_LIB.
 BENCH_OBJ := $(patsubst %.c,$(OUT)/%.o,$(BENCH_LIB))

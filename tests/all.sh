@@ -60,7 +60,8 @@ run "map" tests/map.sh
 first=
 for cc in $compilers; do
     run "build with $cc, warnings are errors, sanitizers on" \
-        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" unit-build programs sim-build hostile-build attacks-build
+        make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" \
+        unit-build programs sim-build hostile-build attacks-build fuzz-build
     run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
     [ -n "$first" ] || first=$cc
 done
@@ -70,7 +71,7 @@ start "network at scale" "$out/tests/scale" --seeds
 start "a large set" "$out/tests/sets" --seeds
 start "hostile peers" "$out/tests/attacks" --seeds
 finish
-run "fuzzers over their seeds" make --no-print-directory fuzz BUILD="$build" FUZZ_SECONDS=1
+run "fuzz targets over their seeds" tests/fuzz.sh --seeds "$out" 2
 run "end to end" /usr/bin/python3 tests/e2e/run.py --bin "$out"
 run "conformance" /usr/bin/python3 tests/conform/run.py --bin "$out"
 echo "took $SECONDS s"
