@@ -200,7 +200,11 @@ static void cache_remove(struct table *t, unsigned at)
 {
     drop_addr(t, &t->cache[at]);
     memmove(&t->cache[at], &t->cache[at + 1], (t->n_cache - at - 1u) * sizeof *t->cache);
-    t->n_cache--;
+    if (--t->n_cache > 0)
+        return;
+    free(t->cache);
+    t->cache = NULL;
+    t->cap_cache = 0;
 }
 
 static void cache_forget(struct table *t, const uint8_t id[ID_SIZE])
