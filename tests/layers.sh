@@ -3,7 +3,7 @@
 # entered from outside only through its facade headers, and that only io_* files, cli/ and tests reach I/O.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-rank() { case $1 in core) echo 0;; kad) echo 1;; timeline) echo 2;; cli) echo 3;; *) echo 9;; esac; }
+declare -A rank=([core]=0 [kad]=1 [timeline]=2 [cli]=3)
 facades=" kad/kad.h timeline/timeline.h timeline/link.h timeline/store.h "
 bad=0
 complain() { echo "layers: $1"; bad=$((bad + 1)); }
@@ -13,13 +13,13 @@ while IFS=: read -r file _ include; do
     header=${include#*\"}; header=${header%%\"*}
     from=${file%%/*} to=${header%%/*}
     case $header in */*) ;; *) complain "$file includes \"$header\": name the folder"; continue;; esac
-    [ "$(rank "$to")" -le "$(rank "$from")" ] || complain "$file includes $header: $from may not know $to"
+    [ "${rank[$to]:-9}" -le "${rank[$from]:-9}" ] || complain "$file includes $header: $from may not know $to"
     if [ "$from" != "$to" ] && [ "$to" != core ]; then
         case "$facades" in *" $header "*) ;; *)
-            case $from/$(basename "$header") in cli/io_*) ;; *) complain "$file includes $header: only a facade of $to/ is open";; esac;;
+            case $from/${header##*/} in cli/io_*) ;; *) complain "$file includes $header: only a facade of $to/ is open";; esac;;
         esac
     fi
-    case $(basename "$header") in io_*)
+    case ${header##*/} in io_*)
         case $file in cli/*|*/io_*) ;; *) complain "$file includes $header: I/O belongs at the edge";; esac;;
     esac
 done < <(grep -n '^ *# *include *"' core/*.[ch] kad/*.[ch] timeline/*.[ch] cli/*.[ch] 2>/dev/null)
