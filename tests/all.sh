@@ -1,7 +1,7 @@
 #!/bin/bash
-# Everything `make test` promises: layers; build and unit tests with both compilers; then, with what the first of
-# them built, the simulators' seeds, end-to-end scenarios on real processes, conformance to the BEPs and other clients;
-# the fuzzers' seeds. Ends with the sum, "N passed, N failed".
+# Everything `make test` promises: layers; build and unit tests with both compilers (the few long ones with the first);
+# then, with what the first of them built, the simulators' seeds, the fuzz targets' seeds, end-to-end scenarios on real
+# processes, conformance to the BEPs and other clients. Ends with the sum, "N passed, N failed".
 #
 #   tests/all.sh BUILD [CC...]        default compilers: gcc clang
 set -u
@@ -62,7 +62,7 @@ for cc in $compilers; do
     run "build with $cc, warnings are errors, sanitizers on" \
         make --no-print-directory -j"$jobs" CC="$cc" PROFILE=sanitize BUILD="$build" \
         unit-build programs sim-build hostile-build attacks-build fuzz-build
-    run "unit tests, $cc" tests/run.sh unit "$build/$cc-sanitize"
+    run "unit tests, $cc" tests/run.sh ${first:+--short} unit "$build/$cc-sanitize"
     [ -n "$first" ] || first=$cc
 done
 out=$build/$first-sanitize
