@@ -72,7 +72,7 @@ start "a large set" "$out/tests/sets" --seeds
 start "hostile peers" "$out/tests/attacks" --seeds
 finish
 run "fuzz targets over their seeds" tests/fuzz.sh --seeds "$out" 2
-run "end to end" /usr/bin/python3 tests/e2e/run.py --bin "$out" -j 4
+run "end to end" /usr/bin/python3 tests/e2e/run.py --bin "$out" -j 3
 run "conformance" /usr/bin/python3 tests/conform/run.py --bin "$out"
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed"
