@@ -12,17 +12,6 @@ bool id_is_zero(const uint8_t id[ID_SIZE])
     return id_equal(id, zero);
 }
 
-unsigned id_common_bits(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
-{
-    for (unsigned i = 0; i < 16; i += 8) {
-        uint64_t x = be64(a + i) ^ be64(b + i);
-        if (x)
-            return i * 8 + (unsigned)__builtin_clzll(x);
-    }
-    uint32_t x = be32(a + 16) ^ be32(b + 16);
-    return x ? 128 + (unsigned)__builtin_clz(x) : ID_BITS;
-}
-
 double id_distance(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 {
     /* 53 bits of a double are enough: skip the common prefix, then take eight bytes. */

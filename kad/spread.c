@@ -97,13 +97,6 @@ static void note_named(struct node_spread *s, const uint8_t *id, const struct ad
     s->named[at].addr = *addr;
 }
 
-static bool is_among(const struct table_gap *gaps, unsigned n, struct table_gap gap)
-{
-    while (n > 0 && (gaps[n - 1].bucket != gap.bucket || gaps[n - 1].part != gap.part))
-        n--;
-    return n > 0;
-}
-
 /* Challenges one in each part that has none. */
 static void fill(struct kad *k, const struct table *t, const struct node_spread *s)
 {
@@ -113,7 +106,7 @@ static void fill(struct kad *k, const struct table *t, const struct node_spread 
     for (unsigned i = 0; i < s->n; i++) {
         const struct spread_named *one = &s->named[i];
         struct table_gap gap = table_gap_of(t, one->id);
-        if (!table_has_room(t, one->id, &one->addr) || is_among(filled, n, gap) ||
+        if (!table_has_room(t, one->id, &one->addr) || table_gap_is_among(filled, n, gap) ||
             node_is_suspect(k, one->id, &one->addr))
             continue;
         node_challenge(k, &one->addr, one->id);

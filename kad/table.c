@@ -45,8 +45,7 @@ unsigned table_depth(const struct table *t)
     return depth;
 }
 
-/* Where bucket b begins in the array. */
-static unsigned bucket_start(const struct table *t, unsigned b)
+unsigned table_bucket_start(const struct table *t, unsigned b)
 {
     unsigned start = 0;
 
@@ -114,7 +113,7 @@ static bool same_subnet(const struct table *t, const struct table_contact *c, co
 /* One machine room must not fill a bucket or the table. `b` is where the newcomer would go. */
 static bool subnet_allows(const struct table *t, unsigned b, const struct addr *addr)
 {
-    unsigned in_bucket = 0, in_table = 0, start = bucket_start(t, b), end = start + t->count[b];
+    unsigned in_bucket = 0, in_table = 0, start = table_bucket_start(t, b), end = start + t->count[b];
 
     if (addr_is_local(addr) || t->any_subnet)
         return true;
@@ -132,7 +131,7 @@ static bool subnet_allows(const struct table *t, unsigned b, const struct addr *
 /* How many contacts bucket b may hold: k, or more while the subtree beyond it has fewer than k (paper 2.4). */
 static unsigned bucket_room(const struct table *t, unsigned b)
 {
-    unsigned beyond = t->n - bucket_start(t, b) - t->count[b];
+    unsigned beyond = t->n - table_bucket_start(t, b) - t->count[b];
 
     return beyond < t->k ? t->k * TABLE_NEAR : t->k;
 }
@@ -159,7 +158,7 @@ static struct table_contact *insert(struct table *t, unsigned b, const uint8_t i
     memcpy(c.id, id, ID_SIZE);
     if (!set_addr(t, &c, addr))
         return NULL;
-    unsigned at = bucket_start(t, b) + t->count[b];
+    unsigned at = table_bucket_start(t, b) + t->count[b];
     memmove(&t->contacts[at + 1], &t->contacts[at], (t->n - at) * sizeof c);
     t->contacts[at] = c;
     t->count[b]++;
@@ -186,7 +185,7 @@ static void remove_at(struct table *t, unsigned b, unsigned at)
 
 struct table_contact *table_find(const struct table *t, const uint8_t id[ID_SIZE])
 {
-    unsigned b = table_bucket(t, id), start = bucket_start(t, b);
+    unsigned b = table_bucket(t, id), start = table_bucket_start(t, b);
 
     for (unsigned i = start; i < start + t->count[b]; i++)
         if (id_equal(t->contacts[i].id, id))
@@ -272,7 +271,7 @@ static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_S
  * holds two. */
 static int worst_of(const struct table *t, unsigned b)
 {
-    unsigned start = bucket_start(t, b), end = start + t->count[b], most = 1;
+    unsigned start = table_bucket_start(t, b), end = start + t->count[b], most = 1;
     uint8_t in_part[UINT8_MAX] = {0};
     int worst = -1;
 
@@ -296,7 +295,7 @@ static int worst_of(const struct table *t, unsigned b)
  * lookups shorter, and those that a single lookup finds lie all in one place. */
 static int gives_way(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
-    unsigned start = bucket_start(t, b), end = start + t->count[b], part = part_of(t, b, id);
+    unsigned start = table_bucket_start(t, b), end = start + t->count[b], part = part_of(t, b, id);
     bool fails = false, fills = !table_bucket_is_near(t, b);
 
     for (unsigned i = start; i < end; i++) {
@@ -311,13 +310,13 @@ static unsigned give_up(const struct table *t, unsigned b)
 {
     int worst = worst_of(t, b);
 
-    return worst >= 0 ? (unsigned)worst : bucket_start(t, b) + t->count[b] - 1u;
+    return worst >= 0 ? (unsigned)worst : table_bucket_start(t, b) + t->count[b] - 1u;
 }
 
 /* The network has grown, and buckets that were part of the smallest subtree of k nodes no longer are. */
 static void shrink_beyond(struct table *t, unsigned b)
 {
-    unsigned beyond = t->n - bucket_start(t, b);
+    unsigned beyond = t->n - table_bucket_start(t, b);
 
     for (unsigned i = b; i-- > 0; beyond += t->count[i])
         while (t->count[i] > (beyond < t->k ? t->k * TABLE_NEAR : t->k))
@@ -483,7 +482,7 @@ static size_t merge_range(const struct table *t, const uint8_t target[ID_SIZE], 
 size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const struct table_contact **ret,
                      size_t max, unsigned fails_max)
 {
-    unsigned b = table_bucket(t, target), start = bucket_start(t, b);
+    unsigned b = table_bucket(t, target), start = table_bucket_start(t, b);
     size_t n = 0;
 
     /* With b the bucket of the target: b itself shares more bits with it than all others; those beyond b share
@@ -511,12 +510,19 @@ struct table_gap table_gap_of(const struct table *t, const uint8_t id[ID_SIZE])
     return (struct table_gap){(uint8_t)b, (uint8_t)part_of(t, b, id)};
 }
 
+bool table_gap_is_among(const struct table_gap *gaps, unsigned n, struct table_gap gap)
+{
+    while (n > 0 && (gaps[n - 1].bucket != gap.bucket || gaps[n - 1].part != gap.part))
+        n--;
+    return n > 0;
+}
+
 bool table_next_gap(const struct table *t, struct table_gap *at)
 {
     unsigned depth = table_depth(t), parts = 1u << part_bits(t);
 
     for (; at->bucket < depth; *at = (struct table_gap){(uint8_t)(at->bucket + 1), 0}) {
-        unsigned b = at->bucket, start = bucket_start(t, b);
+        unsigned b = at->bucket, start = table_bucket_start(t, b);
         uint64_t known[4] = {0}; /* k < 256 */
         if (table_bucket_is_near(t, b))
             return false; /* and so is what lies beyond */

@@ -78,6 +78,7 @@ void table_clear(struct table *t);
 void table_rename(struct table *t, const uint8_t self[ID_SIZE]);
 
 unsigned table_bucket(const struct table *t, const uint8_t id[ID_SIZE]);
+unsigned table_bucket_start(const struct table *t, unsigned b); /* where it begins in `contacts` */
 unsigned table_depth(const struct table *t); /* 1 + the deepest bucket with a contact; 0 when empty */
 
 #define TABLE_RTT_UNKNOWN UINT32_MAX /* the query was sent twice: nobody knows which one was answered */
@@ -117,6 +118,7 @@ struct table_gap {
 
 /* The gap that an id would fill if it is one: its bucket, and the part of that. */
 struct table_gap table_gap_of(const struct table *t, const uint8_t id[ID_SIZE]);
+bool table_gap_is_among(const struct table_gap *gaps, unsigned n, struct table_gap gap);
 /* Moves on to the first gap that is not before *at; false when there is none. */
 bool table_next_gap(const struct table *t, struct table_gap *at);
 /* A random id in it. */

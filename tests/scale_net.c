@@ -32,7 +32,7 @@ uint32_t scale_net_number(const struct scale_net *net, uint32_t slot)
     return net->nodes[slot].generation * net->config.slots + slot;
 }
 
-static struct addr number_addr(uint32_t number)
+struct addr scale_net_number_addr(uint32_t number)
 {
     uint32_t v = (number * SCRAMBLE) & ((1u << NUMBER_BITS) - 1);
     struct addr a = {.family = 4, .port = PORT};
@@ -43,7 +43,7 @@ static struct addr number_addr(uint32_t number)
 
 struct addr scale_net_addr(const struct scale_net *net, uint32_t slot)
 {
-    return number_addr(scale_net_number(net, slot));
+    return scale_net_number_addr(scale_net_number(net, slot));
 }
 
 static uint32_t addr_number(const struct addr *a)
@@ -287,7 +287,7 @@ static void deliver(struct scale_net *net, struct scale_datagram *d)
     if (slot == SCALE_NONE) {
         net->counts.unreachable++;
     } else {
-        struct addr from = number_addr(d->from);
+        struct addr from = scale_net_number_addr(d->from);
         net->counts.delivered++;
         roll(net, d);
         kad_recv(net->nodes[slot].kad, scale_net_now(net), &from, d->data, d->size);

@@ -90,7 +90,8 @@ uint32_t scale_net_slot(const struct scale_net *net, const struct addr *addr); /
 uint32_t scale_net_home(const struct scale_net *net, const struct addr *addr); /* whose it is, up or down */
 struct now scale_net_now(const struct scale_net *net);
 uint32_t scale_net_latency_ms(const struct scale_net *net, uint32_t from_number, uint32_t to_number);
-uint32_t scale_net_number(const struct scale_net *net, uint32_t slot);
+uint32_t scale_net_number(const struct scale_net *net, uint32_t slot); /* that of its address, among all there are */
+struct addr scale_net_number_addr(uint32_t number);
 /* Its id is final (it has learned its address, or was told): the truth takes note. */
 void scale_net_list(struct scale_net *net, uint32_t slot);
 
