@@ -169,6 +169,12 @@ static void list_in(struct kad_guard *g, uint32_t i, uint32_t list)
     g->count[list]++;
 }
 
+/* How many places to have for n, and some more: then none of the next n / 4 causes another move. */
+static uint32_t room_for(uint32_t n)
+{
+    return n + n / 4 + 2;
+}
+
 static void forget(struct kad_guard *g, uint32_t i)
 {
     list_out(g, i);
@@ -187,10 +193,9 @@ static void forget(struct kad_guard *g, uint32_t i)
         free(g->known);
         g->known = NULL;
         g->cap = 0;
-    } else if (g->cap > 8 && g->n <= g->cap / 4 &&
-               (smaller = realloc(g->known, g->cap / 2 * sizeof *smaller))) {
+    } else if (g->n <= g->cap / 2 && (smaller = realloc(g->known, room_for(g->n) * sizeof *smaller))) {
         g->known = smaller;
-        g->cap /= 2;
+        g->cap = room_for(g->n);
     }
 }
 
@@ -222,12 +227,11 @@ static struct known *add(struct kad_guard *g, struct now now, uint64_t hash)
     uint32_t list = now.mono_ms < g->tight_ms ? OWING : CLEAN;
     list_make_room(g, now, list);
     if (g->n == g->cap) {
-        uint32_t cap = g->cap + g->cap / 2 + 4;
-        struct known *larger = realloc(g->known, cap * sizeof *larger);
+        struct known *larger = realloc(g->known, room_for(g->n) * sizeof *larger);
         if (!larger)
             return NULL;
         g->known = larger;
-        g->cap = cap;
+        g->cap = room_for(g->n);
     }
     if (kad_map_add(&g->map, (uint32_t)hash, g->n))
         return NULL;

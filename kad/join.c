@@ -78,7 +78,7 @@ int join_add(struct kad *k, const struct addr *addr)
     struct node_net *net = node_net_of(k, addr);
     unsigned given = 0;
 
-    if (!net || !net->used || !addr_is_usable(addr))
+    if (!net || !addr_is_usable(addr))
         return CAM_EINVAL;
     struct node_known *one = find_known(k, addr);
     for (unsigned i = 0; i < k->n_known; i++)
@@ -103,7 +103,7 @@ int join_hint(struct kad *k, const struct addr *addr)
     struct node_net *net = node_net_of(k, addr);
     unsigned hints = 0;
 
-    if (!net || !net->used || !addr_is_usable(addr))
+    if (!net || !addr_is_usable(addr))
         return CAM_EINVAL;
     if (find_known(k, addr))
         return 0;
@@ -260,7 +260,7 @@ void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg
     if (k->booted || !k->ready)
         return;
     /* The more nodes the first lookup begins with, the harder it is to lead astray; but it does not wait long. */
-    if (k->asking == 0 || k->net[0].table.n + k->net[1].table.n >= REQUEST_PATHS) {
+    if (k->asking == 0 || node_contacts(k) >= REQUEST_PATHS) {
         k->boot_ms = NOW_NEVER;
         request_boot(k, tx, m);
     } else if (k->boot_ms == NOW_NEVER) {
@@ -289,7 +289,7 @@ void join_booted(struct kad *k)
 
 void join_liveness(struct kad *k)
 {
-    bool ready = table_good(&k->net[0].table) + table_good(&k->net[1].table) > 0;
+    bool ready = node_good(k) > 0;
     struct kad_event e = {.kind = ready ? KAD_EVENT_READY : KAD_EVENT_ALONE};
 
     if (ready == k->ready)

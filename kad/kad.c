@@ -24,7 +24,8 @@
 
 struct kad *kad_new(const struct kad_config *config, const struct rng *rng, struct now now)
 {
-    struct kad *k = calloc(1, sizeof *k);
+    unsigned n_nets = config->use_v6 ? 2 : 1;
+    struct kad *k = calloc(1, sizeof *k + n_nets * sizeof *k->net);
     uint8_t id[KAD_ID_SIZE], word[SHA1_SIZE];
     const char *network = config->network ? config->network : "";
 
@@ -33,6 +34,7 @@ struct kad *kad_new(const struct kad_config *config, const struct rng *rng, stru
     k->rng = *rng;
     k->now = now;
     k->k = config->k && config->k <= KAD_K_MAX ? config->k : KAD_K;
+    k->n_nets = (uint8_t)n_nets;
     k->alpha = config->alpha ? config->alpha : KAD_ALPHA;
     k->read_only = config->read_only;
     k->without = config->without;
@@ -41,7 +43,7 @@ struct kad *kad_new(const struct kad_config *config, const struct rng *rng, stru
     memcpy(k->network, word, sizeof k->network);
     k->datagram_max = k->has_network ? KAD_DATAGRAM_USUAL : KAD_DATAGRAM_PUBLIC;
     id_random(rng, id);
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         k->net[net].used = net == 0 ? config->use_v4 : config->use_v6;
         table_init(&k->net[net].table, net == 0 ? 4 : 6, k->k, id);
         k->net[net].table.any_subnet = k->without & KAD_WITHOUT_SUBNETS;
@@ -79,7 +81,7 @@ void kad_free(struct kad *k)
     rpc_clear(&k->rpc);
     rpc_queue_clear(&k->out);
     rpc_queue_clear(&k->stored);
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         table_clear(&k->net[net].table);
     kad_store_free(k->store);
     kad_guard_free(k->guard);
@@ -107,7 +109,7 @@ void kad_reset_store(struct kad *k, struct now now)
  *     "node"     offset  size
  *                     0     1   version, 1
  *                     1    20   id on IPv4
- *                    21    20   id on IPv6
+ *                    21    20   id on IPv6, or the other once more when it is not used
  *                    41    16   token secret
  *                    57     4   mean round trip times 8, ms (so a restart knows at once how long to wait)
  *                    61     4   its deviation times 4, ms
@@ -126,7 +128,7 @@ static struct span save_node(struct kad *k)
     kad_guard_secret(k->guard, secret);
     bytes_put_u8(&out, SAVED_VERSION);
     bytes_put(&out, k->net[0].table.self, KAD_ID_SIZE);
-    bytes_put(&out, k->net[1].table.self, KAD_ID_SIZE);
+    bytes_put(&out, k->net[k->n_nets - 1].table.self, KAD_ID_SIZE);
     bytes_put(&out, secret, sizeof secret);
     bytes_put_u32(&out, k->rpc.has_rtt ? k->rpc.rtt8_ms : UINT32_MAX);
     bytes_put_u32(&out, k->rpc.dev4_ms);
@@ -144,7 +146,8 @@ static int load_node(struct kad *k, struct span value)
     if (bytes_end(&in) || version != SAVED_VERSION)
         return CAM_EFORMAT;
     table_rename(&k->net[0].table, id4);
-    table_rename(&k->net[1].table, id6);
+    if (k->n_nets > 1)
+        table_rename(&k->net[1].table, id6);
     upkeep_init(k);
     kad_guard_set_secret(k->guard, secret);
     if (rtt8_ms <= 8 * RPC_HARD_MAX_MS && dev4_ms <= 4 * RPC_HARD_MAX_MS) {
@@ -167,7 +170,7 @@ static void save_contact(struct bytes_out *out, const uint8_t *id, const struct 
 
 static size_t saved_contacts(const struct kad *k)
 {
-    return (size_t)k->net[0].table.n + k->net[1].table.n + k->n_known;
+    return node_contacts(k) + k->n_known;
 }
 
 /* Everybody in the table, and everybody who may come back. */
@@ -176,7 +179,7 @@ static struct span save_table(struct kad *k)
     struct bytes_out out = bytes_out(k->dirty_buf, 1 + saved_contacts(k) * CONTACT_BYTES_MAX);
 
     bytes_put_u8(&out, SAVED_VERSION);
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         const struct table *t = &k->net[net].table;
         for (unsigned i = 0; i < t->n; i++) {
             struct addr addr = table_addr(t, &t->contacts[i]);
@@ -227,7 +230,7 @@ void kad_flush(struct kad *k, struct now now)
 
 static uint64_t save_due_ms(const struct kad *k)
 {
-    bool small = k->net[0].table.n + k->net[1].table.n < SAVE_SMALL;
+    bool small = node_contacts(k) < SAVE_SMALL;
 
     return k->table_changed ? k->saved_ms + (small ? SAVE_SMALL_MS : SAVE_MS) : NOW_NEVER;
 }
@@ -295,7 +298,7 @@ int kad_ping(struct kad *k, struct now now, const struct addr *addr, uint64_t ta
 {
     k->now = now;
     const struct node_net *net = node_net_of(k, addr);
-    if (!net || !net->used || !addr_is_usable(addr))
+    if (!net || !addr_is_usable(addr))
         return CAM_EINVAL;
     struct request *r = request_new(k, REQUEST_PING, NULL, tag);
     if (!r)
@@ -441,7 +444,7 @@ const uint8_t *kad_node_id(const struct kad *k)
 
 struct addr kad_self_addr(const struct kad *k)
 {
-    return k->net[0].self.family ? k->net[0].self : k->net[1].self;
+    return k->net[k->net[0].self.family || k->n_nets == 1 ? 0 : 1].self;
 }
 
 /* The duration below which `share` of the lookups stayed, to a quarter of an octave. */
@@ -475,11 +478,14 @@ void kad_stats(const struct kad *k, struct kad_stats *ret_stats)
 
     kad_store_stats(k->store, &held);
     *s = k->stats;
-    s->contacts = (uint32_t)(table_good(&k->net[0].table) + table_good(&k->net[1].table));
-    s->contacts_v6 = (uint32_t)table_good(&k->net[1].table);
-    s->cached = k->net[0].table.n_cache + k->net[1].table.n_cache;
-    for (unsigned b = 0; b < TABLE_BUCKETS; b++)
-        s->buckets += (k->net[0].table.count[b] > 0) + (k->net[1].table.count[b] > 0);
+    s->contacts = (uint32_t)node_good(k);
+    for (unsigned net = 0; net < k->n_nets; net++) {
+        const struct table *t = &k->net[net].table;
+        s->contacts_v6 = t->family == 6 ? (uint32_t)table_good(t) : 0;
+        s->cached += t->n_cache;
+        for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+            s->buckets += t->count[b] > 0;
+    }
     s->items = held.items;
     s->entries = held.entries;
     s->peers = held.peers;
@@ -495,14 +501,13 @@ void kad_stats(const struct kad *k, struct kad_stats *ret_stats)
 
 bool kad_contact_at(const struct kad *k, struct now now, size_t i, struct kad_contact *ret_contact)
 {
-    const struct table *t = &k->net[0].table;
+    unsigned net = 0;
 
-    if (i >= t->n) {
-        i -= t->n;
-        t = &k->net[1].table;
-    }
-    if (i >= t->n)
+    while (net < k->n_nets && i >= k->net[net].table.n)
+        i -= k->net[net++].table.n;
+    if (net == k->n_nets)
         return false;
+    const struct table *t = &k->net[net].table;
     const struct table_contact *c = &t->contacts[i];
     memcpy(ret_contact->id, c->id, KAD_ID_SIZE);
     ret_contact->addr = table_addr(t, c);
@@ -513,7 +518,7 @@ bool kad_contact_at(const struct kad *k, struct now now, size_t i, struct kad_co
 
 void kad_check(const struct kad *k)
 {
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         table_check(&k->net[net].table);
     rpc_check(&k->rpc);
     request_check(k);

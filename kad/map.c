@@ -105,7 +105,7 @@ static void take_out(struct kad_map *m, uint32_t at)
     m->used--;
     if (m->used == 0)
         kad_map_clear(m);
-    else if (m->cap > CAP_MIN && m->used < m->cap / 8)
+    else if (m->cap > CAP_MIN && m->used < m->cap / 4)
         (void)resize(m, m->cap / 2); /* without memory it simply stays as large as it is */
 }
 

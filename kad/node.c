@@ -7,6 +7,24 @@
 #include "kad/node.h"
 #include "kad/request.h"
 
+size_t node_contacts(const struct kad *k)
+{
+    size_t n = 0;
+
+    for (unsigned net = 0; net < k->n_nets; net++)
+        n += k->net[net].table.n;
+    return n;
+}
+
+size_t node_good(const struct kad *k)
+{
+    size_t n = 0;
+
+    for (unsigned net = 0; net < k->n_nets; net++)
+        n += table_good(&k->net[net].table);
+    return n;
+}
+
 /* ---- out ----------------------------------------------------------------------------------------------- */
 
 static void envelope(struct kad *k, const struct addr *to, struct krpc_msg *m)
@@ -17,7 +35,7 @@ static void envelope(struct kad *k, const struct addr *to, struct krpc_msg *m)
         m->ro = k->read_only;
         bool finds = m->method == KRPC_FIND_NODE || m->method == KRPC_GET_PEERS || m->method == KRPC_GET ||
                      m->method == KRPC_SGET;
-        if (finds && k->net[0].used && k->net[1].used)
+        if (finds && k->net[0].used && k->n_nets > 1)
             m->want = KRPC_WANT4 | KRPC_WANT6;
     }
 }
@@ -42,7 +60,7 @@ int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q)
     struct node_net *net = node_net_of(k, &tx->to);
     uint32_t rtt = TABLE_RTT_UNKNOWN, dev = 0;
 
-    if (!net || !net->used || !addr_is_usable(&tx->to))
+    if (!net || !addr_is_usable(&tx->to))
         return CAM_EINVAL;
     if (!id_is_zero(tx->id)) {
         const struct table_contact *c = table_find(&net->table, tx->id);
@@ -185,7 +203,7 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr)
 {
     struct node_net *net = node_net_of(k, addr);
 
-    if (!net || !net->used || !addr_is_usable(addr) || id_equal(id, net->table.self))
+    if (!net || !addr_is_usable(addr) || id_equal(id, net->table.self))
         return false;
     return !k->has_network || (k->without & KAD_WITHOUT_ADDRESS_IDS) || id_fits_addr(id, addr);
 }
@@ -305,9 +323,13 @@ double node_net_estimate(const struct kad *k, struct node_net *net)
 
 static double near_estimate(struct kad *k)
 {
-    double a = node_net_estimate(k, &k->net[0]), b = node_net_estimate(k, &k->net[1]);
+    double most = 0;
 
-    return a > b ? a : b;
+    for (unsigned net = 0; net < k->n_nets; net++) {
+        double one = node_net_estimate(k, &k->net[net]);
+        most = one > most ? one : most;
+    }
+    return most;
 }
 
 double node_estimate(struct kad *k)
@@ -420,7 +442,7 @@ int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8
 
     k->now = now;
     struct node_net *net = node_net_of(k, from);
-    if (!net || !net->used || !addr_is_usable(from))
+    if (!net || !addr_is_usable(from))
         return CAM_EINVAL;
     k->stats.in_datagrams++;
     k->stats.in_bytes += size;

@@ -96,14 +96,13 @@ struct request;
 struct kad {
     struct rng rng;
     struct now now;            /* of the call that runs */
-    uint8_t k, alpha;
+    uint8_t k, alpha, n_nets;
     bool read_only;
     uint16_t without;          /* enum kad_without */
     bool has_network;          /* ours is a network of its own: n must match, BEP 42 is enforced */
     uint8_t network[KRPC_NETWORK_SIZE];
     uint16_t datagram_max;
 
-    struct node_net net[2];    /* [0] IPv4, [1] IPv6 */
     struct rpc rpc;
     struct rpc_queue out;      /* promises nothing */
     struct rpc_queue stored;   /* replies that say "stored": they wait for the commit */
@@ -161,12 +160,21 @@ struct kad {
 
     struct kad_stats stats;
     uint16_t latency[64];      /* finished lookups by duration, four classes an octave */
+
+    struct node_net net[];     /* n_nets: [0] IPv4, and [1] IPv6 if it is used */
 };
 
+/* NULL: a family that we do not use. */
 static inline struct node_net *node_net_of(struct kad *k, const struct addr *a)
 {
-    return a->family == 4 ? &k->net[0] : a->family == 6 ? &k->net[1] : NULL;
+    unsigned net = a->family == 6;
+
+    return (a->family == 4 || net) && net < k->n_nets && k->net[net].used ? &k->net[net] : NULL;
 }
+
+/* Contacts, and those of them that answered the last query, of all families. */
+size_t node_contacts(const struct kad *k);
+size_t node_good(const struct kad *k);
 
 /* ---- node.c -------------------------------------------------------------------------------------------- */
 

@@ -166,7 +166,7 @@ static void finish_get(struct kad *k, struct request *r)
 /* The address that others would keep for us, kept here as well. */
 static void store_here(struct kad *k, const struct request *r)
 {
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         struct addr self = k->net[net].self;
         if (!r->peers->implied)
             self.port = r->peers->port[net];
@@ -191,7 +191,7 @@ void peers_looked_up(struct kad *k, struct request *r)
         return;
     }
     /* With `implied_port` the port beside it says nothing, but BEP 5 has it among the arguments. */
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         if (r->peers->implied)
             r->peers->port[net] = k->net[net].self.port ? k->net[net].self.port : 1;
     if (request_includes_self(k, r))

@@ -156,7 +156,7 @@ static bool start(struct kad *k, struct request *r)
     else
         k->n_active++;
     bool reaches_out = r->kind != REQUEST_PING && !r->inner;
-    if (reaches_out && k->net[0].table.n + k->net[1].table.n == 0 && join_pending(k)) {
+    if (reaches_out && node_contacts(k) == 0 && join_pending(k)) {
         r->phase = PHASE_WAITING;
         r->wait_until_ms = k->now.mono_ms + REQUEST_WAIT_MS;
         if (r->wait_until_ms < k->request_next_ms)

@@ -90,7 +90,7 @@ void request_look(struct kad *k, struct request *r, const uint8_t target[KAD_ID_
             lookup_offer(l, r->peer_id, &r->addr, false);
         return;
     }
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         struct table *t = &k->net[net].table;
         if (!k->net[net].used || t->n == 0)
             continue;
@@ -187,7 +187,7 @@ bool request_includes_self(struct kad *k, const struct request *r)
 
     if (k->read_only)
         return false;
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         const struct table *t = &k->net[net].table;
         if (!k->net[net].used)
             continue;
@@ -222,10 +222,11 @@ size_t request_learn(struct kad *k, struct request *r, struct request_node asked
 {
     uint8_t id[KAD_ID_SIZE];
     struct addr addr;
-    struct node_net *net = &k->net[family == 6];
+    const struct addr any = {.family = family};
+    struct node_net *net = node_net_of(k, &any);
     size_t n = 0;
 
-    if (!net->used || list.size == 0)
+    if (!net || list.size == 0)
         return 0;
     int leg = leg_for(k, r, asked.leg, family), by = leg == asked.leg ? asked.node : -1;
     if (leg < 0)

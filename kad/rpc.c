@@ -9,7 +9,7 @@
 
 static_assert(RPC_TID_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash-2-4");
 
-#define TX_FIRST 4 /* slots allocated at first; then twice as many each time */
+#define TX_FIRST 1 /* slots allocated at first, enough for an idle node; then twice as many each time */
 
 /* A free slot has method 0; a used one always has a method. */
 

@@ -73,7 +73,7 @@ static void add_nodes(struct kad *k, const struct addr *from, const struct krpc_
 
     if ((want & KRPC_WANT4) && k->net[0].used)
         r->nodes = closest_nodes(k, &k->net[0], target, parts->nodes);
-    if ((want & KRPC_WANT6) && k->net[1].used)
+    if ((want & KRPC_WANT6) && k->n_nets > 1)
         r->nodes6 = closest_nodes(k, &k->net[1], target, parts->nodes6);
 }
 

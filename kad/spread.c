@@ -42,7 +42,7 @@ void spread_init(struct kad *k)
 
 void spread_clear(struct kad *k)
 {
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         free(k->spread[net]);
         k->spread[net] = NULL;
     }
@@ -140,7 +140,7 @@ void spread_tick(struct kad *k)
 
     if (k->spread_ms > k->now.mono_ms)
         return;
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         asked = ask_next(k, net) || asked;
     if (asked) {
         k->spread_ms = k->now.mono_ms + SPREAD_STEP_MS;

@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(struct table_contact) == 32, "a contact is 32 bytes");
 
-#define GROW_CONTACTS 8
+#define GROW_CONTACTS 4
 #define IP6_FREE 0xffff
 
 static uint16_t seconds(uint64_t mono_ms)
@@ -173,7 +173,7 @@ static void remove_at(struct table *t, unsigned b, unsigned at)
     memmove(&t->contacts[at], &t->contacts[at + 1], (t->n - at - 1u) * sizeof *t->contacts);
     t->count[b]--;
     t->n--;
-    if (t->cap - t->n >= 4 * GROW_CONTACTS && t->n > 0) {
+    if (t->cap - t->n >= 2 * GROW_CONTACTS && t->n > 0) {
         uint16_t cap = (uint16_t)(t->n + GROW_CONTACTS);
         void *less = realloc(t->contacts, cap * sizeof *t->contacts);
         if (less) {

@@ -32,7 +32,7 @@
 #define KAD_TABLE_H
 #include "kad/id.h"
 
-#define TABLE_BUCKETS 64          /* ids sharing 63 bits or more fall in the last one */
+#define TABLE_BUCKETS 40          /* ids sharing 39 bits or more fall in the last one: of 2^39 nodes, one does */
 #define TABLE_NEAR 3              /* times k: the largest bucket of the relaxed rule */
 #define TABLE_FAILS_MAX 3         /* unanswered queries in a row after which a contact is dropped */
 #define TABLE_SUBNET_BUCKET_MAX 2

@@ -37,7 +37,7 @@
 
 void upkeep_init(struct kad *k)
 {
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         for (unsigned b = 0; b < TABLE_BUCKETS; b++)
             k->net[net].table.refreshed_s[b] = (uint16_t)(k->now.mono_ms / 1000);
     k->doubt_ms = k->candidate_ms = k->liveness_ms = k->refresh_ms = k->handover_ms = k->look_ms = NOW_NEVER;
@@ -91,7 +91,7 @@ static unsigned ask_contacts(struct kad *k, bool failing, uint32_t age_s, unsign
 {
     unsigned asked = 0;
 
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         const struct table *t = &k->net[net].table;
         unsigned first = t->n ? rng_below(&k->rng, t->n) : 0;
         for (unsigned i = 0; i < t->n && asked < max; i++) {
@@ -116,7 +116,7 @@ static void tick_doubt(struct kad *k)
     /* One that lives is asked as well: if it answers and the others do not, it is not our line that is down. */
     if (ask_contacts(k, true, 0, DOUBT_BATCH) > 0)
         ask_contacts(k, false, 0, 1);
-    for (unsigned net = 0; net < 2; net++)
+    for (unsigned net = 0; net < k->n_nets; net++)
         any = any || table_good(&k->net[net].table) < k->net[net].table.n;
     if (!k->ready) { /* everybody is silent: ever more slowly */
         wait = (uint64_t)DOUBT_MS << (k->alone_tries < 5 ? k->alone_tries++ : 5);
@@ -132,7 +132,7 @@ static void tick_liveness(struct kad *k)
 
     ask_contacts(k, false, LIVENESS_S, LIVENESS_BATCH);
     k->liveness_ms = NOW_NEVER;
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         const struct table *t = &k->net[net].table;
         for (unsigned i = 0; i < t->n; i++) {
             uint32_t age = table_age_s(&t->contacts[i], k->now.mono_ms);
@@ -150,7 +150,7 @@ static void tick_candidate(struct kad *k)
     struct addr addr;
 
     k->candidate_ms = NOW_NEVER;
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         if (!table_take_candidate(&k->net[net].table, id, &addr))
             continue;
         node_challenge(k, &addr, id);
@@ -190,17 +190,17 @@ static void tick_look(struct kad *k)
 {
     static const uint32_t wait_s[] = {LOOK_FIRST_MS / 100, LOOK_FIRST_MS / 10, REFRESH_S};
 
-    for (unsigned net = 0; net < 2; net++) {
+    for (unsigned net = 0; net < k->n_nets; net++) {
         if (k->net[net].table.n == 0 || k->n_inner >= REQUEST_INNER_MAX)
             continue;
         struct request *r = request_new(k, REQUEST_REFRESH, k->net[net].table.self, 0);
         if (r)
             request_submit(k, r);
-        if (id_equal(k->net[0].table.self, k->net[1].table.self))
+        if (id_equal(k->net[0].table.self, k->net[k->n_nets - 1].table.self))
             break; /* one lookup goes through both families */
     }
     /* Who came in through somebody that knew nobody yet would wait long to be found. */
-    bool few = k->net[0].table.n + k->net[1].table.n < k->k / 2;
+    bool few = node_contacts(k) < k->k / 2;
     uint32_t wait = wait_s[k->looks < 2 ? k->looks : 2], soon = (uint32_t)LOOK_FEW_S << k->looks;
     k->look_ms = k->now.mono_ms + (few && soon < wait ? soon : wait) * UINT64_C(1000);
     if (k->looks < LOOKS_MAX)
@@ -211,7 +211,7 @@ static void tick_refresh(struct kad *k)
 {
     bool did = false;
 
-    for (unsigned net = 0; net < 2 && k->n_inner < REQUEST_INNER_MAX; net++)
+    for (unsigned net = 0; net < k->n_nets && k->n_inner < REQUEST_INNER_MAX; net++)
         did = refresh_one(k, net) || did;
     uint64_t wait = did ? REFRESH_STEP_MS : REFRESH_S * 100 + rng_below(&k->rng, REFRESH_S * 50);
     k->refresh_ms = k->now.mono_ms + wait;

@@ -310,7 +310,7 @@ static void fetch_ahead(const struct scale_net *net)
     const struct kad *kad = net->nodes[slot].kad;
     if (!kad)
         return;
-    for (size_t at = 0; at < sizeof *kad; at += 64)
+    for (size_t at = 0; at < sizeof *kad + sizeof *kad->net; at += 64)
         __builtin_prefetch((const uint8_t *)kad + at);
     for (size_t at = 0; at < kad->net[0].table.n * sizeof(struct table_contact); at += 64)
         __builtin_prefetch((const uint8_t *)kad->net[0].table.contacts + at);
