@@ -111,6 +111,12 @@ HOSTILE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/hostile/*.c))
 $(OUT)/tests/hostile/hostile: $(HOSTILE_OBJ) $(LIBS_OURS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(HOSTILE_OBJ) $(LIBS_OURS) $(LIBS)
 
+# A disk that fails to sync, preloaded into a node by the end-to-end tests. Without the sanitizers' flags: their
+# runtime is the program's.
+$(OUT)/tests/e2e/failing_fsync.so: tests/e2e/failing_fsync.c
+	@mkdir -p $(@D)
+	$(Q)$(if $(V),,echo "  CC    $<" &&) $(CC) -std=c11 -D_GNU_SOURCE -O1 $(WARN) -Werror $(CFLAGS) -shared -fPIC -o $@ $<
+
 # Hostile peers against unmodified kad/ objects; the timing wheel is the large simulator's.
 ATTACKS_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/attacks*.c)) $(OUT)/tests/scale_wheel.o
 $(OUT)/tests/attacks: $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
@@ -153,7 +159,7 @@ demo:
 	$(Q)tests/demo.sh $(BUILD)
 
 sim-build: $(OUT)/tests/sim $(OUT)/tests/scale $(OUT)/tests/sets
-hostile-build: $(OUT)/tests/hostile/hostile
+hostile-build: $(OUT)/tests/hostile/hostile $(OUT)/tests/e2e/failing_fsync.so
 attacks-build: $(OUT)/tests/attacks
 NODES   ?= $(if $(HOURS)$(SETS),1000,10)
 SEED    ?= 1

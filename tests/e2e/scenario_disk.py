@@ -1,20 +1,22 @@
 """A disk that fails: what was accepted stays, what could not be written is refused, the node starts afresh."""
 import os
-import subprocess
 
-from harness import equal, scenario, wait_until
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+from harness import check, equal, scenario, wait_until
 
 
 def failing_fsync(w):
     """From now on a node that is started fails to sync while the returned file is there."""
-    library, mark = os.path.join(w.dir, "failing_fsync.so"), os.path.join(w.dir, "the disk fails")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, os.path.join(HERE, "failing_fsync.c")], check=True)
+    library, mark = os.path.join(w.bin, "tests", "e2e", "failing_fsync.so"), os.path.join(w.dir, "the disk fails")
+    check(os.access(library, os.R_OK), "no", library, "(make hostile-build first)")
     # A sanitizer wants to be the first library of a program; here it may come second.
     options = ":".join(filter(None, [w.env.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
     w.env.update(LD_PRELOAD=library, FAILING_FSYNC=mark, ASAN_OPTIONS=options)
     return mark
+
+
+def is_up(home):
+    """A node that starts again is away for a second."""
+    wait_until("%s's node is up again" % home.name, lambda: home.run("status").status == 0, 15)
 
 
 @scenario(timeout=90)
@@ -29,7 +31,8 @@ def fsync_fails(w):
     open(mark, "w").close()
     ana.fails(74, "post", "while it fails")
     os.unlink(mark)
-    wait_until("it has started again", lambda: ana.log().count("ready at") == 2, 10)
+    is_up(ana)
+    equal(ana.log().count("ready at"), 2, "it has started again:")
     equal((ana.pid, ana.address), (pid, address), "the same process at the same place")
     equal(ana.texts(), ["before"], "nothing refused is kept, nothing accepted is lost")
     ana.login()
