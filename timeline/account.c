@@ -215,7 +215,7 @@ int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_
     a->ids = ids;
 
     outbox_posted(t);
-    reading_new_post(t, &a->feed, &item, NULL);
+    reading_new_post(t, store_post_key(&a->feed, item.h.seq), &item, NULL);
     publish_want(t, PUBLISH_HEAD, a->device, NULL, 2000);
     *ret_id = h.id;
     *ret_seq = h.seq;

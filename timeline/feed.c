@@ -121,7 +121,7 @@ static void mark_new(const struct feed *feed, struct feed_item *items, size_t n,
         if (!r || seq < r->lo || seq > r->hi)
             r = range_of(feed, seq);
         items[i].is_new = !r && seq > feed->floor_seq;
-        items[i].is_shown = false;
+        items[i].is_shown = items[i].is_fork = false;
         v->n_new += items[i].is_new;
         v->n_fill += r && feed->bodies_missing > 0 && items[i].state == POST_HELD;
     }
@@ -197,6 +197,25 @@ static void find_forks(const struct feed *feed, const struct feed_item *items, s
         if (memcmp(hash, r->hi_hash, HASH_SIZE) != 0)
             note_fork(v, r->hi, it, NULL);
     }
+}
+
+/* Which posts of a run that forks contradict one that is held: all of them, the proof is of the highest. */
+static int mark_forks(const struct feed *feed, struct feed_item *items, size_t n,
+                      const struct feed_rules *rules)
+{
+    for (size_t i = 0; i < n && rules->hash_at; i++) {
+        struct feed_item *it = &items[i];
+        uint8_t held[HASH_SIZE];
+        if (it->is_new || it->state != POST_HELD || it->h.seq <= feed->floor_seq)
+            continue;
+        int err = rules->hash_at(rules->ctx, feed, it->h.seq, held);
+        if (err && err != CAM_ENOENT)
+            return err;
+        it->is_fork = !err && memcmp(held, it->hash, HASH_SIZE) != 0;
+        if (it->is_fork && post_body_check(&it->h, it->body))
+            return CAM_EAUTH;
+    }
+    return 0;
 }
 
 /* Ids must rise over the ranges that stay beside the run, too, and its new range must have a place. */
@@ -293,11 +312,14 @@ int feed_check_run(const struct feed *feed, struct feed_item *items, size_t n, c
             note_fork(v, items[0].h.seq, &items[0], other);
     }
     find_forks(feed, items, n, v);
-    err = check_place(feed, items, n, v);
+    if (v->forked)
+        err = mark_forks(feed, items, n, rules);
+    if (!err)
+        err = check_place(feed, items, n, v);
     if (err)
         return err;
     for (size_t i = 0; i < n; i++)
-        if (items[i].is_new || v->n_fill > 0) {
+        if (items[i].is_new || items[i].is_fork || v->n_fill > 0) {
             err = settle_state(&items[i], rules, now);
             if (err)
                 return err;

@@ -14,7 +14,7 @@
  * seq across ranges, but for feeds that forked; at most FEED_RANGES_MAX of them; known_seq >= every hi.
  *
  * A fork (two different signed headers for one seq) never stops a feed: what was held first keeps its seq,
- * the other is kept as proof, and the feed goes on along the higher signed head.
+ * the other is kept beside it, as proof and to be shown, and the feed goes on along the higher signed head.
  *
  *     struct feed feed; struct feed_item items[N]; struct feed_verdict v;
  *     store_feed_load(store, author, device, &feed)  (or feed_init when CAM_ENOENT)
@@ -26,6 +26,7 @@
  *         for each i with items[i].is_new: store_post_put(store, &feed, &items[i], ...)
  *         if (v.n_fill) for each other i with items[i].state HELD: store_post_fill(...)
  *         if (v.forked) store_fork_put(...)
+ *         for each i with items[i].is_fork and .state HELD: store_fork_post_put(...)
  *     }
  *     while (feed_gap(&feed, &from, &to)) ask for it
  */
@@ -74,6 +75,7 @@ struct feed_item {
     struct post_header h;
     uint8_t hash[HASH_SIZE];
     bool is_new;           /* not held: to be stored */
+    bool is_fork;          /* another post is held at its seq, and its body came: both are shown */
     bool is_shown;         /* post_is_shown, for bodies that are kept */
 };
 /* After feed_check_run returned 0 `state` is what is true here: POST_HELD for a body to be kept; POST_EXPIRED
@@ -83,8 +85,8 @@ struct feed_item {
 struct feed_rules {
     uint32_t lifespan_s; /* ours, of others' posts; 0 = the collector is off: keep all bodies */
     bool own;            /* our own feed: bodies never expire */
-    /* The hash of a held header, for fork detection inside a range; NULL: only range ends are compared.
-     * 0, CAM_ENOENT, CAM_EIO. */
+    /* The hash of a held header, for fork detection inside a range; NULL: only range ends are compared,
+     * and no item is called a fork. 0, CAM_ENOENT, CAM_EIO. */
     int (*hash_at)(void *ctx, const struct feed *feed, uint64_t seq, uint8_t ret[HASH_SIZE]);
     void *ctx;
 };

@@ -38,6 +38,27 @@ static void hold(struct timeline *t, const struct link *from, struct span bytes,
     in->held_bytes += bytes.size;
 }
 
+/* *ret_key: the store's number of a post that was kept, or of one whose body has come; 0 = nothing new. */
+static int keep(struct timeline *t, struct feed *feed, const struct feed_item *item, const uint8_t *via,
+                bool may_fill, uint64_t *ret_key)
+{
+    bool filled = false;
+    *ret_key = 0;
+    if (item->is_fork)
+        return item->state == POST_HELD
+                   ? store_fork_post_put(t->store, feed, item, t->now.wall_ms, via, ret_key)
+                   : 0;
+    if (item->is_new) {
+        int err = store_post_put(t->store, feed, item, t->now.wall_ms, via);
+        if (err)
+            return err;
+    } else if (!may_fill || store_post_fill(t->store, feed, item, &filled) || !filled) {
+        return 0;
+    }
+    *ret_key = store_post_key(feed, item->h.seq);
+    return 0;
+}
+
 /* Takes up intake.items[0..n), newest first, of one author. *ret_new: how many were new. */
 static int take_run(struct timeline *t, struct follow *f, struct link *from, size_t n, struct span bytes,
                     uint32_t *ret_new)
@@ -63,16 +84,10 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
         if (f->feed.store_key == 0)
             err = store_feed_save(t->store, &f->feed);
         for (size_t i = n; i-- > 0 && !err;) { /* oldest first: as they are read along */
-            if (items[i].is_new) {
-                err = store_post_put(t->store, &f->feed, &items[i], t->now.wall_ms, via);
-                if (!err && items[i].state == POST_HELD && items[i].is_shown)
-                    reading_new_post(t, &f->feed, &items[i], via);
-            } else if (v.n_fill) {
-                bool filled;
-                if (store_post_fill(t->store, &f->feed, &items[i], &filled) == 0 && filled &&
-                    items[i].state == POST_HELD && items[i].is_shown)
-                    reading_new_post(t, &f->feed, &items[i], via);
-            }
+            uint64_t key;
+            err = keep(t, &f->feed, &items[i], via, v.n_fill > 0, &key);
+            if (!err && key && items[i].state == POST_HELD && items[i].is_shown)
+                reading_new_post(t, key, &items[i], via);
         }
         if (v.forked)
             store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),

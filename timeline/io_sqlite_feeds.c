@@ -1,4 +1,4 @@
-/* Authors and their roles, feeds and their state, and proofs of forks. */
+/* Authors and their roles, feeds and their state. */
 #include "timeline/io_sqlite_posts.h"
 
 #include <assert.h>
@@ -68,7 +68,8 @@ int sql_feed(struct store *s, uint32_t key, struct sql_feed **ret)
         return 0;
     }
     sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT f.author, a.role, a.pk, f.collected_seq"
+    int err = sql_prepare_cached(s, "SELECT f.author, a.role, a.pk, f.collected_seq, f.device,"
+                                    " EXISTS (SELECT 1 FROM fork WHERE feed = f.key)"
                                     " FROM feed f JOIN author a ON a.key = f.author WHERE f.key = ?", &st);
     if (err)
         return err;
@@ -80,7 +81,9 @@ int sql_feed(struct store *s, uint32_t key, struct sql_feed **ret)
     struct sql_feed feed = { .key = key,
                              .author = (uint32_t)sql_column_int(st, 0),
                              .role = (enum store_role)sql_column_int(st, 1),
-                             .collected_seq = sql_column_u64(st, 3) };
+                             .collected_seq = sql_column_u64(st, 3),
+                             .device = (uint32_t)sql_column_int(st, 4),
+                             .has_forks = sql_column_int(st, 5) != 0 };
     err = sql_column_fixed(st, 2, pk, sizeof pk);
     sql_done(st);
     if (err)
@@ -358,8 +361,9 @@ int store_feed_load(struct store *s, const uint8_t author[KEY_SIZE], uint16_t de
     return got == 1 ? err : got == 0 ? CAM_ENOENT : got;
 }
 
-static int feed_insert(struct store *s, struct feed *feed, struct span state)
+int sql_feed_insert(struct store *s, const struct feed *feed, uint32_t device, uint32_t *ret_key)
 {
+    uint8_t state[STATE_MAX];
     uint32_t author;
     sqlite3_stmt *st;
     int err = sql_author(s, feed->author, true, &author);
@@ -369,23 +373,23 @@ static int feed_insert(struct store *s, struct feed *feed, struct span state)
     if (err)
         return err;
     sql_bind_u64(st, 1, author);
-    sql_bind_int(st, 2, feed->device);
-    sql_bind_span(st, 3, state);
+    sql_bind_u64(st, 2, device);
+    sql_bind_span(st, 3, span(state, state_encode(feed, state)));
     err = sql_write(s, st);
     if (err)
         return err;
     if (sql_last_rowid(s) > SQL_FEED_MAX)
         return CAM_EFULL;
-    feed->store_key = (uint32_t)sql_last_rowid(s);
+    *ret_key = (uint32_t)sql_last_rowid(s);
     return 0;
 }
 
 int store_feed_save(struct store *s, struct feed *feed)
 {
+    if (feed->store_key == 0)
+        return sql_feed_insert(s, feed, feed->device, &feed->store_key);
     uint8_t state[STATE_MAX];
     struct span bytes = span(state, state_encode(feed, state));
-    if (feed->store_key == 0)
-        return feed_insert(s, feed, bytes);
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, "UPDATE feed SET state = ? WHERE key = ?", &st);
     if (err)
@@ -401,9 +405,11 @@ int store_feed_each(struct store *s, const uint8_t *author, int (*each)(void *ct
 {
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, author ? "SELECT f.key, a.pk, f.device, f.state FROM author a JOIN feed f"
-                                             " ON f.author = a.key WHERE a.pk = ? ORDER BY f.device"
+                                             " ON f.author = a.key WHERE a.pk = ? AND " SQL_IS_DEVICE
+                                             " ORDER BY f.device"
                                            : "SELECT f.key, a.pk, f.device, f.state FROM feed f JOIN author a"
-                                             " ON a.key = f.author ORDER BY f.key", &st);
+                                             " ON a.key = f.author WHERE " SQL_IS_DEVICE
+                                             " ORDER BY f.key", &st);
     if (err)
         return err;
     if (author)
@@ -435,64 +441,4 @@ int store_post_count(struct store *s, const uint8_t author[KEY_SIZE], uint64_t *
     if (!err)
         *ret_count = count;
     return err;
-}
-
-/* Forks */
-
-/* The held header that a new one contradicts: of the same seq, or the one above, which named another hash. */
-static int fork_other(struct store *s, const struct feed *feed, uint64_t seq, uint8_t ret[POST_HEADER_SIZE])
-{
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(
-        s, "SELECT header FROM post WHERE key BETWEEN ?1 AND ?1 + 1 ORDER BY key LIMIT 1", &st);
-    if (err)
-        return err;
-    sql_bind_int(st, 1, sql_post_key(feed->store_key, seq));
-    int got = sql_step(s, st);
-    if (got == 1)
-        err = sql_column_fixed(st, 0, ret, POST_HEADER_SIZE);
-    sql_done(st);
-    return got == 1 ? err : got == 0 ? CAM_ENOENT : got;
-}
-
-int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struct span header,
-                   struct span other)
-{
-    assert(feed->store_key && header.size == POST_HEADER_SIZE);
-    uint8_t held[POST_HEADER_SIZE];
-    sqlite3_stmt *st;
-    int err = 0;
-    if (other.size == 0) {
-        err = fork_other(s, feed, seq, held);
-        other = span(held, sizeof held);
-    }
-    if (!err)
-        err = sql_prepare_cached(s, "INSERT OR IGNORE INTO fork SELECT ?1, ?2, ?3, ?4"
-                                    " WHERE (SELECT count(*) FROM fork WHERE feed = ?1) < ?5", &st);
-    if (err)
-        return err;
-    sql_bind_u64(st, 1, feed->store_key);
-    sql_bind_u64(st, 2, seq);
-    sql_bind_span(st, 3, header);
-    sql_bind_span(st, 4, other);
-    sql_bind_int(st, 5, STORE_FORKS_MAX);
-    return sql_write(s, st);
-}
-
-int store_fork_each(struct store *s, const struct feed *feed,
-                    int (*each)(void *ctx, uint64_t seq, struct span header, struct span other), void *ctx)
-{
-    sqlite3_stmt *st;
-    int err = sql_prepare_cached(s, "SELECT seq, header, other FROM fork WHERE feed = ? ORDER BY seq", &st);
-    if (err)
-        return err;
-    sql_bind_u64(st, 1, feed->store_key);
-    int got;
-    while ((got = sql_step(s, st)) == 1) {
-        err = each(ctx, sql_column_u64(st, 0), sql_column_span(st, 1), sql_column_span(st, 2));
-        if (err)
-            break;
-    }
-    sql_done(st);
-    return err ? err : got < 0 ? got : 0;
 }

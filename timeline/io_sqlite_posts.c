@@ -194,15 +194,20 @@ int sql_body_remove(struct store *s, const struct sql_feed *feed, int64_t key, c
 
 /* Writing posts */
 
-int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
-                   uint64_t received_ms, const uint8_t *via)
+uint64_t store_post_key(const struct feed *feed, uint64_t seq)
 {
-    assert(feed->store_key && item->header.size == POST_HEADER_SIZE);
-    int64_t key = sql_post_key(feed->store_key, item->h.seq);
+    return (uint64_t)sql_post_key(feed->store_key, seq);
+}
+
+int sql_post_put(struct store *s, uint32_t feed, const struct feed_item *item, uint64_t received_ms,
+                 const uint8_t *via)
+{
+    assert(feed && item->header.size == POST_HEADER_SIZE);
+    int64_t key = sql_post_key(feed, item->h.seq);
     bool held = item->state == POST_HELD;
     struct sql_feed *f;
     uint32_t relay = 0;
-    int err = sql_feed(s, feed->store_key, &f);
+    int err = sql_feed(s, feed, &f);
     if (!err && via)
         err = sql_author(s, via, true, &relay);
     if (err)
@@ -223,6 +228,12 @@ int store_post_put(struct store *s, const struct feed *feed, const struct feed_i
         sql_bind_span(st, 7, item->body);
     err = sql_write(s, st);
     return err || !held ? err : sql_body_added(s, f, key, &item->h, item->body.size, item->is_shown);
+}
+
+int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
+                   uint64_t received_ms, const uint8_t *via)
+{
+    return sql_post_put(s, feed->store_key, item, received_ms, via);
 }
 
 int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *item, bool *ret_filled)
@@ -337,15 +348,14 @@ int store_post_run(struct store *s, const struct feed *feed, uint64_t from, uint
     return err ? err : got < 0 ? got : 0;
 }
 
-int store_post_hash(void *store, const struct feed *feed, uint64_t seq, uint8_t ret[HASH_SIZE])
+int sql_post_hash(struct store *s, int64_t key, uint8_t ret[HASH_SIZE])
 {
-    struct store *s = store;
     uint8_t header[POST_HEADER_SIZE];
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, "SELECT header FROM post WHERE key = ?", &st);
     if (err)
         return err;
-    sql_bind_int(st, 1, sql_post_key(feed->store_key, seq));
+    sql_bind_int(st, 1, key);
     int got = sql_step(s, st);
     if (got == 1)
         err = sql_column_fixed(st, 0, header, sizeof header);
@@ -355,6 +365,11 @@ int store_post_hash(void *store, const struct feed *feed, uint64_t seq, uint8_t 
     if (!err)
         post_hash(header, ret);
     return err;
+}
+
+int store_post_hash(void *store, const struct feed *feed, uint64_t seq, uint8_t ret[HASH_SIZE])
+{
+    return sql_post_hash(store, sql_post_key(feed->store_key, seq), ret);
 }
 
 /* Ids rise with seq, so the post of an id is found by halving; no index is spent on it. */
@@ -438,7 +453,10 @@ static int stretch_read(struct store *s, struct place before, uint64_t down_to, 
             continue; /* just unfollowed; its lines are still being removed */
         post.unread = sql_column_int(st, 7) != 0;
         ++*given;
-        err = each(ctx, &post);
+        struct sql_feed f = *feed; /* the cache may turn over below */
+        err = sql_is_forked(s, &f, sql_key_seq((int64_t)post.key), &post.fork);
+        if (!err)
+            err = each(ctx, &post);
         if (err)
             break;
     }

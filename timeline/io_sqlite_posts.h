@@ -25,10 +25,19 @@ static_assert(POST_SEQ_MAX == (UINT64_C(1) << SQL_SEQ_BITS) - 1, "a seq fits a p
 struct sql_feed { /* what writing and reading posts needs of their feed */
     uint32_t key; /* 0: this slot of the cache is free */
     uint32_t author;
+    uint32_t device; /* with SQL_BRANCH_BIT and higher ones: a branch */
+    bool has_forks;  /* proofs of them are held */
     uint32_t tie; /* the order of authors within one id */
     enum store_role role;
     uint64_t collected_seq; /* bodies at or below it were looked at by the collector */
 };
+
+/* A post that contradicts the one held at its seq lies in a branch: a row of `feed` of the same author whose
+ * device is n * 65536 higher, n from 1 to STORE_FORK_POSTS_MAX. So it is listed, read and collected as any
+ * other post, while its feed's chain is not touched. */
+#define SQL_BRANCH_BIT 16
+#define SQL_IS_DEVICE "f.device < 65536" /* no branch */
+static_assert(1 << SQL_BRANCH_BIT == 65536, "SQL_IS_DEVICE says so");
 
 #define SQL_FEEDS_CACHED 256
 #define SQL_STRETCH_BITS 48 /* of an id: 2^26 ms and what lies below a millisecond */
@@ -73,5 +82,14 @@ int sql_body_added(struct store *s, const struct sql_feed *feed, int64_t key, co
 int sql_body_remove(struct store *s, const struct sql_feed *feed, int64_t key, const struct post_header *h,
                     size_t body_bytes);
 int sql_feed_collected(struct store *s, struct sql_feed *feed, uint64_t seq);
+
+/* A new row of `feed`; a device of more than 16 bits is a branch. CAM_EFULL. */
+int sql_feed_insert(struct store *s, const struct feed *feed, uint32_t device, uint32_t *ret_key);
+/* store_post_put with the feed as the store knows it, and store_post_hash likewise. */
+int sql_post_put(struct store *s, uint32_t feed, const struct feed_item *item, uint64_t received_ms,
+                 const uint8_t *via);
+int sql_post_hash(struct store *s, int64_t key, uint8_t ret[HASH_SIZE]);
+/* Is there another post by that author under the same seq? */
+int sql_is_forked(struct store *s, const struct sql_feed *feed, uint64_t seq, bool *ret);
 
 #endif

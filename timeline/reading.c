@@ -33,12 +33,6 @@ struct shown {
     uint8_t header[POST_HEADER_SIZE]; /* a copy: the store lends its own for the callback only */
 };
 
-static void copy_shown(struct shown *ret, const struct store_post *post)
-{
-    ret->key = post->key;
-    memcpy(ret->header, post->header.data, POST_HEADER_SIZE);
-}
-
 static void mark_read(struct timeline *t, const struct shown *shown)
 {
     struct store_post post = { .key = shown->key, .header = span(shown->header, POST_HEADER_SIZE) };
@@ -62,14 +56,17 @@ static int page_row(void *ctx, const struct store_post *post)
 {
     struct page *page = ctx;
     struct post_header h;
-    struct timeline_row row = { .unread = post->unread, .has_via = post->has_via };
+    struct timeline_row row = { .unread = post->unread, .fork = post->fork, .has_via = post->has_via };
     if (post->has_via)
         set_via(page->t, &row, post->via);
     if (post_header_decode(post->header, &h) || !fill_row(page->t, &h, post->body, &row))
         return 0;
     answer_row(page->t, page->client, &row);
-    if (post->unread)
-        copy_shown(&page->shown[page->n++], post);
+    if (post->unread) {
+        struct shown *shown = &page->shown[page->n++];
+        shown->key = post->key;
+        memcpy(shown->header, post->header.data, POST_HEADER_SIZE);
+    }
     return 0;
 }
 
@@ -141,18 +138,12 @@ void reading_cancel(struct timeline *t, uint64_t client)
         }
 }
 
-static int copy_one(void *ctx, const struct store_post *post)
-{
-    copy_shown(ctx, post);
-    return 0;
-}
-
-void reading_new_post(struct timeline *t, const struct feed *feed, const struct feed_item *item,
-                      const uint8_t *via)
+void reading_new_post(struct timeline *t, uint64_t key, const struct feed_item *item, const uint8_t *via)
 {
     if (t->reading.n_live == 0)
         return;
-    struct timeline_row row = { .unread = !account_is(t, item->h.author), .has_via = via != NULL };
+    struct timeline_row row = { .unread = !account_is(t, item->h.author), .fork = item->is_fork,
+                                .has_via = via != NULL };
     if (via)
         set_via(t, &row, via);
     if (!fill_row(t, &item->h, item->body, &row))
@@ -160,8 +151,7 @@ void reading_new_post(struct timeline *t, const struct feed *feed, const struct 
     for (size_t i = 0; i < READING_LIVE_MAX; i++)
         if (t->reading.live[i].used)
             answer_row(t, t->reading.live[i].client, &row);
-    struct shown shown = { .key = 0 };
-    if (row.unread && store_post_run(t->store, feed, item->h.seq, item->h.seq, copy_one, &shown) == 0 &&
-        shown.key)
-        mark_read(t, &shown); /* seen as it came */
+    struct store_post post = { .key = key, .header = item->header };
+    if (row.unread)
+        store_mark_read(t->store, &post); /* seen as it came */
 }

@@ -21,8 +21,7 @@ struct reading {
 
 void reading_command(struct timeline *t, const struct timeline_command *c);
 void reading_cancel(struct timeline *t, uint64_t client);
-/* A post was kept: live readers see it. via: NULL when from its author. */
-void reading_new_post(struct timeline *t, const struct feed *feed, const struct feed_item *item,
-                      const uint8_t *via);
+/* A post was kept under this number of the store's: live readers see it. via: NULL when from its author. */
+void reading_new_post(struct timeline *t, uint64_t key, const struct feed_item *item, const uint8_t *via);
 
 #endif

@@ -28,6 +28,7 @@
 #define STORE_META_KEY_MAX 64   /* characters */
 #define STORE_KAD_KEY_MAX 64    /* bytes */
 #define STORE_FORKS_MAX 16      /* proofs kept for one feed */
+#define STORE_FORK_POSTS_MAX 3  /* posts kept beside the one held at a seq, which they contradict */
 
 struct store;
 
@@ -98,13 +99,17 @@ int store_fork_each(struct store *s, const struct feed *feed,
 
 /* ---- posts -------------------------------------------------------------------------------------------- */
 
+/* The store's number of the post held at `seq`. */
+uint64_t store_post_key(const struct feed *feed, uint64_t seq);
+
 struct store_post {
     uint64_t key;        /* the store's number of this post */
     struct span header;  /* POST_HEADER_SIZE bytes */
     struct span body;    /* empty unless state is POST_HELD */
     enum post_state state;
     bool shown;          /* post_is_shown when it was stored */
-    bool unread;
+    bool unread;         /* store_timeline only */
+    bool fork;           /* store_timeline only: its author signed another post under the same seq */
     uint64_t received_ms;
     bool has_via;        /* it came through another follower */
     uint8_t via[KEY_SIZE];
@@ -114,6 +119,11 @@ struct store_post {
  * relayed it, NULL when it came from its author. CAM_EDUP when it is there already. */
 int store_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
                    uint64_t received_ms, const uint8_t *via);
+/* Keeps a post that feed_check_run called a fork beside the one held at its seq: it is listed, read and
+ * collected like that one, but no part of the chain, and nobody is served it. Up to STORE_FORK_POSTS_MAX of a
+ * seq, then ignored. *ret_key: the store's number of it, 0 when it was not kept or is there already. */
+int store_fork_post_put(struct store *s, const struct feed *feed, const struct feed_item *item,
+                        uint64_t received_ms, const uint8_t *via, uint64_t *ret_key);
 /* The body of a post stored as POST_MISSING has come, or is known to be expired or deleted (item->state, as
  * feed_check_run left it). Lowers feed->bodies_missing; save the feed afterwards. *ret_filled: it was
  * lacking. CAM_ENOENT when that post is not held. */

@@ -97,6 +97,7 @@ struct timeline_row {
     struct span text;               /* POST; PROFILE: bio */
     uint8_t post_kind;              /* POST: 0 post, 1 reply, ... as on the wire */
     bool has_via, unread, key_changed; /* POST: via another follower; another key uses a pinned name */
+    bool fork;                      /* POST: its author signed another post under the same seq */
     uint8_t via[KEY_SIZE];
     char via_name[NAME_SIZE];       /* POST: of whom it came through; "" while not known */
     bool following, pending;        /* FOLLOW */

@@ -487,6 +487,51 @@ static void test_hostile(void **state)
     net_free(net);
 }
 
+/* An author who signs two posts under one number: both are read, live and later, each marked; the feed goes
+ * on. */
+static void test_fork(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 47);
+    const uint8_t *author = net->nodes[0].identity->pk;
+    struct made good, other;
+    net_follow(net, 1, "u2");
+    net_run(net, 500);
+    net_kill(net, 0);
+    make_chain(net, net->nodes[0].identity, 4, 0, &good);
+    make_chain(net, net->nodes[0].identity, 6, 100, &other); /* written a moment later */
+    assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    net_live(net, 1);
+    net_run(net, 10);
+    size_t before = net->live.n;
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(give_post(net, 1, 2, &other, 0), 0);
+        assert_int_equal(net->live.n, before + 1);
+    }
+    assert_int_equal(give_batch(net, 1, 2, author, &other, (int[]){ 5, 4, 3, 2, 1, 0 }, 6), 0);
+    assert_int_equal(net->live.n, before + 6);
+    for (size_t i = before; i < net->live.n; i++)
+        assert_int_equal(net->live.rows[i].fork, net->live.rows[i].seq <= 4);
+    for (int round = 0; round < 2; round++) {
+        struct said *s = net_read(net, 1, 100);
+        size_t n = 0, forks = 0;
+        for (size_t i = 0; i < s->n; i++) {
+            if (s->rows[i].kind != TL_ROW_POST)
+                continue;
+            n++;
+            forks += s->rows[i].fork;
+            assert_int_equal(s->rows[i].fork, s->rows[i].seq <= 4);
+            assert_false(s->rows[i].unread); /* seen as they came */
+        }
+        assert_true(n == 10 && forks == 8);
+        assert_int_equal(net_status(net, 1)->rows[0].unread_count, 0);
+        assert_int_equal(net_who(net, 1, TL_PROFILE, "u0")->rows[0].complete_to, 6);
+        net_kill(net, 1);
+        net_start(net, 1, 0);
+    }
+    net_free(net);
+}
+
 /* Bodies that the first one asked has let expire come from another. */
 static void test_bodies(void **state)
 {
@@ -617,7 +662,7 @@ int main(void)
         cmocka_unit_test(test_bodies),       cmocka_unit_test(test_newest_page_lost),
         cmocka_unit_test(test_page_head),    cmocka_unit_test(test_hello_lost),
         cmocka_unit_test(test_follower_knows_nothing),
-        cmocka_unit_test(test_long_with_loss),
+        cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -372,6 +372,45 @@ static void test_fork_inside_and_below(void **state)
     free(other);
 }
 
+/* All posts of a run that contradict held ones are found, with the bodies that came. */
+static void test_fork_bodies(void **state)
+{
+    (void)state;
+    struct made_post *other = made_chain_from(ana, &posts[13], 10, 100, "another"); /* 15'..24', for 100 s */
+    struct feed_rules rules = { .hash_at = hash_of_made, .ctx = posts };
+    assert_int_equal(take(1, 20), 0);
+    size_t n = made_run(items, other, 15, 24);
+    items[n++] = (struct feed_item){ .header = span(posts[13].header, POST_HEADER_SIZE), .state = POST_HELD,
+                                     .body = span(posts[13].body, posts[13].body_size) }; /* 14 */
+    items[24 - 17].state = POST_MISSING;
+    items[24 - 17].body = span(NULL, 0);
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0);
+    assert_true(verdict.forked && verdict.fork_seq == 20 && verdict.n_new == 4);
+    for (uint64_t seq = 14; seq <= 24; seq++) {
+        const struct feed_item *it = &items[24 - seq];
+        assert_int_equal(it->is_new, seq > 20);
+        assert_int_equal(it->is_fork, seq >= 15 && seq <= 20 && seq != 17);
+        assert_int_equal(it->is_shown, seq != 14 && seq != 17);
+    }
+    /* Its body must be its own. */
+    n = made_run(items, other, 15, 16);
+    items[1].body = span(posts[14].body, items[1].body.size);
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), CAM_EAUTH);
+    /* What would be collected is not kept. */
+    n = made_run(items, other, 15, 16);
+    now.wall_ms += 200 * 1000;
+    rules.lifespan_s = 1000;
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), 0);
+    assert_true(items[0].is_fork && items[0].state == POST_EXPIRED && !items[0].is_shown);
+    /* Another's do not come so far. */
+    struct made_post *forged = made_chain_from(eve, &posts[14], 1, 0, "forged");
+    memcpy(forged[0].header + 24, ana->pk, KEY_SIZE);
+    n = made_run(items, forged, 16, 16);
+    assert_int_equal(feed_check_run(&feed, items, n, &rules, now, &verdict), CAM_EAUTH);
+    free(forged);
+    free(other);
+}
+
 static void test_fork_against_known_and_backfill(void **state)
 {
     (void)state;
@@ -557,6 +596,7 @@ int main(void)
         FRESH(test_learn_head),
         FRESH(test_fork_at_the_head),
         FRESH(test_fork_inside_and_below),
+        FRESH(test_fork_bodies),
         FRESH(test_fork_against_known_and_backfill),
         FRESH(test_states),
         FRESH(test_lifespans_on_the_way_in),

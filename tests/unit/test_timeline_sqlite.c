@@ -80,6 +80,7 @@ static void reopen(void)
 
 /* Stores posts from..to of a chain as the state machine does. */
 static struct feed_item items[FEED_RUN_MAX];
+static size_t n_beside; /* posts that contradict held ones and were kept */
 
 static void put_run(const struct made_post *posts, uint64_t from, uint64_t to, const uint8_t *via)
 {
@@ -96,9 +97,15 @@ static void put_run(const struct made_post *posts, uint64_t from, uint64_t to, c
     assert_int_equal(feed_check_run(&feed, items, n, &rules, made_now(MADE_T0 + 100000000), &v), 0);
     feed_apply_run(&feed, items, n, &v);
     assert_int_equal(store_feed_save(s, &feed), 0);
-    for (size_t i = 0; i < n; i++)
+    n_beside = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t key = 0;
         if (items[i].is_new)
             assert_int_equal(store_post_put(s, &feed, &items[i], 42, via), 0);
+        if (items[i].is_fork)
+            assert_int_equal(store_fork_post_put(s, &feed, &items[i], 42, via, &key), 0);
+        n_beside += key != 0;
+    }
     if (v.forked)
         assert_int_equal(store_fork_put(s, &feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
                                         span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0)), 0);
@@ -205,7 +212,7 @@ static void test_feed_state_comes_back(void **state)
 struct seen {
     size_t n;
     uint64_t ids[256], seqs[256];
-    uint8_t authors[256], unread[256];
+    uint8_t authors[256], unread[256], forks[256];
     struct post_header h;
     char text[64];
     bool has_via;
@@ -224,6 +231,7 @@ static int see(void *ctx, const struct store_post *post)
     seen->seqs[seen->n] = seen->h.seq;
     seen->authors[seen->n] = seen->h.author[0];
     seen->unread[seen->n] = post->unread;
+    seen->forks[seen->n] = post->fork;
     seen->states[seen->n] = post->state;
     seen->has_via = post->has_via;
     memcpy(seen->via, post->via, KEY_SIZE);
@@ -364,6 +372,103 @@ static void test_forks(void **state)
     assert_true(feed.forks == 20 && feed.forked_seq == 11 && feed_complete_to(&feed) == 30);
     assert_int_equal(store_fork_each(s, &feed, see_fork, &n), 0);
     assert_int_equal(n, STORE_FORKS_MAX);
+    free(posts);
+}
+
+/* The lines of #11 and #12 are marked, and no others. */
+static void assert_forks_shown(const struct seen *seen, size_t n_lines, size_t n_marked)
+{
+    size_t marked = 0;
+    assert_int_equal(seen->n, n_lines);
+    for (size_t i = 0; i < seen->n; i++) {
+        assert_int_equal(seen->forks[i], seen->seqs[i] == 11 || seen->seqs[i] == 12);
+        marked += seen->forks[i];
+    }
+    assert_int_equal(marked, n_marked);
+}
+
+/* The posts of another branch are listed, marked, read and removed as any other; the feed is as it was. */
+static void test_fork_posts(void **state)
+{
+    (void)state;
+    struct made_post *posts = made_chain(ana, 20);
+    struct seen seen = { .n = 0 };
+    struct feed feed;
+    uint64_t lines, count;
+    bool more = true;
+    assert_int_equal(store_author_role(s, ana->pk, STORE_FOLLOWED), 0);
+    put_run(posts, 1, 20, NULL);
+    uint64_t bytes = store_body_bytes(s);
+    for (int i = 0; i < 2 * STORE_FORK_POSTS_MAX; i++) { /* at most so many beside one */
+        char text[24];
+        snprintf(text, sizeof text, "fork %d", i);
+        struct made_post *other = made_chain_from(ana, &posts[9], 2, 0, text);
+        put_run(other, 11, 12, bob->pk);
+        assert_int_equal(n_beside, i < STORE_FORK_POSTS_MAX ? 2 : 0);
+        put_run(other, 11, 12, bob->pk); /* the same again */
+        assert_int_equal(n_beside, 0);
+        free(other);
+    }
+    assert_int_equal(store_commit(s), 0);
+    const size_t beside = 2 * STORE_FORK_POSTS_MAX;
+    for (int round = 0; round < 2; round++) {
+        seen.n = 0;
+        assert_int_equal(store_timeline(s, NULL, false, 100, see, &seen), 0);
+        assert_forks_shown(&seen, 20 + beside, 2 + beside);
+        assert_int_equal(store_unread(s), 20 + beside);
+        assert_true(store_body_bytes(s) > bytes);
+        /* Neither served nor counted, and no feed of its own. */
+        assert_int_equal(store_feed_load(s, ana->pk, 0, &feed), 0);
+        seen.n = 0;
+        assert_int_equal(store_post_run(s, &feed, 1, UINT64_MAX, see, &seen), 0);
+        assert_int_equal(seen.n, 20);
+        assert_int_equal(store_post_count(s, ana->pk, &count), 0);
+        assert_int_equal(count, 20);
+        reopen();
+    }
+    assert_int_equal(store_author_role(s, ana->pk, STORE_HIDDEN), 0);
+    while (more)
+        assert_int_equal(store_role_slice(s, 7, &more), 0);
+    assert_int_equal(store_timeline_count(s, &lines), 0);
+    assert_int_equal(lines, 0);
+    assert_int_equal(store_author_role(s, ana->pk, STORE_FOLLOWED), 0);
+    for (more = true; more;)
+        assert_int_equal(store_role_slice(s, 7, &more), 0);
+    assert_int_equal(store_timeline_count(s, &lines), 0);
+    assert_int_equal(lines, 20 + beside);
+    uint32_t removed = 0;
+    struct now now = made_now(MADE_T0 + 1000000);
+    assert_int_equal(store_collect_expired(s, now, 10, 1000, &removed, &more), 0);
+    assert_true(removed == 20 + beside && store_body_bytes(s) == 0 && store_unread(s) == 0);
+    struct made_post *other = made_chain_from(ana, &posts[9], 2, 0, "fork 0");
+    put_run(other, 11, 12, NULL); /* and does not come back */
+    assert_true(n_beside == 0 && store_body_bytes(s) == 0);
+    free(other);
+    free(posts);
+}
+
+/* A header that contradicts a post, without its body: there is only one to show, and it is marked. */
+static void test_fork_without_a_body(void **state)
+{
+    (void)state;
+    struct made_post *posts = made_chain(ana, 20), *other = made_chain_from(ana, &posts[11], 2, 0, "other");
+    struct seen seen = { .n = 0 };
+    struct feed feed;
+    assert_int_equal(store_author_role(s, ana->pk, STORE_FOLLOWED), 0);
+    put_run(posts, 1, 20, NULL);
+    assert_int_equal(store_feed_load(s, ana->pk, 0, &feed), 0);
+    for (uint64_t seq = 11; seq <= 12; seq++) {
+        const uint8_t *header = seq == 11 ? posts[12].header : other[0].header; /* only the seq counts */
+        assert_int_equal(store_fork_put(s, &feed, seq, span(header, POST_HEADER_SIZE), span(NULL, 0)), 0);
+    }
+    for (int round = 0; round < 2; round++) {
+        seen.n = 0;
+        assert_int_equal(store_timeline(s, NULL, false, 100, see, &seen), 0);
+        assert_forks_shown(&seen, 20, 2);
+        assert_int_equal(store_commit(s), 0);
+        reopen();
+    }
+    free(other);
     free(posts);
 }
 
@@ -776,6 +881,8 @@ int main(void)
         FRESH(test_posts_come_back),
         FRESH(test_missing_bodies),
         FRESH(test_forks),
+        FRESH(test_fork_posts),
+        FRESH(test_fork_without_a_body),
         FRESH(test_timeline_order_and_pages),
         FRESH(test_unread),
         FRESH(test_roles),
