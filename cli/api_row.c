@@ -143,6 +143,8 @@ static void row_post(const struct timeline_row *from, json_t *row)
     put(row, "unread", json_boolean(from->unread));
     if (from->key_changed)
         put(row, "key_changed", json_true());
+    if (from->fork)
+        put(row, "fork", json_true());
 }
 
 static void row_profile(const struct timeline_row *from, json_t *row)

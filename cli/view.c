@@ -217,6 +217,11 @@ static void view_post(struct view *v, const json_t *row)
     put_colour(v, RESET);
     if (plain && unread)
         fputs("  unread", v->out);
+    if (view_bool(row, "fork")) {
+        put_colour(v, YELLOW);
+        fputs("  fork", v->out);
+        put_colour(v, RESET);
+    }
     if (view_bool(row, "key_changed")) {
         put_colour(v, YELLOW);
         fputs("  (another key than the one you know by this name!)", v->out);

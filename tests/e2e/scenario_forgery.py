@@ -1,6 +1,7 @@
 """Nobody else can write what is yours: a peer with bad intent (tests/hostile) against running nodes, over real UDP
 and real links. Whatever it sends, what the victim shows is unchanged, what was refused is counted, and the next
 genuine post arrives."""
+import re
 import shutil
 import threading
 import time
@@ -428,7 +429,7 @@ def five_liars_among_eleven(w):
 
 @scenario(timeout=90)
 def a_copied_home(w):
-    """One key in two places: both write, so the feed forks. It is seen, kept as proof, and stops nothing."""
+    """One key in two places: both write, so the feed forks. Both posts of a number are shown; it stops nothing."""
     ana, bob = friends(w)
     ana.ok("logout")
     thief = w.home("thief")
@@ -449,3 +450,11 @@ def a_copied_home(w):
     texts = bob.texts()
     check(texts[:2] == ["hello", "mine"] and len(set(texts)) == len(texts), texts)
     note("bob shows", texts)
+    both = {"mine", "the thief's"}               # number 2, twice
+    forks = lambda: {r["text"] for r in bob.timeline() if r.get("fork") and r["seq"] == 2}
+    equal(forks(), both)
+    check(not [r for r in bob.timeline() if r["text"] == "hello" and r.get("fork")], "from before the fork")
+    check(re.search(r"  fork\n +the thief's\n", bob.ok("timeline", json=False)), bob.ok("timeline", json=False))
+    bob.kill()
+    bob.login()
+    equal((forks(), bob.texts()), (both, texts), "after a restart")

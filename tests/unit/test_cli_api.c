@@ -468,13 +468,14 @@ static void test_rows(void **state)
     assert_string_equal(str(row, "via_user"), "carol");
     assert_null(json_object_get(row, "key_changed"));
     expect_done(f, 1, 5, 0, NULL);
-    r.has_via = r.key_changed = r.unread = true;
+    r.has_via = r.key_changed = r.fork = r.unread = true;
     memset(r.via, 0, KEY_SIZE);
     r.via_name[0] = '\0';
     r.post_kind = 9;
     row = row_of(f, &r);
     assert_int_equal(strlen(str(row, "via") ? str(row, "via") : ""), 0); /* an all-zero key is nobody */
     assert_true(json_is_true(json_object_get(row, "key_changed")));
+    assert_true(json_is_true(json_object_get(row, "fork")));
     assert_string_equal(str(row, "kind"), "kind-9");
     expect_done(f, 1, 5, 0, NULL);
 

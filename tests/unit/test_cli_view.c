@@ -113,6 +113,18 @@ static void test_post_via_and_key_changed(void **state)
     page_close(&p);
 }
 
+static void test_post_of_a_fork(void **state)
+{
+    (void)state;
+    struct page p;
+    page_open(&p, VIEW_PEOPLE);
+    json_t *row = post("one of two", 0);
+    json_object_set_new(row, "fork", json_true());
+    show(&p, VIEW_POST, row);
+    assert_non_null(strstr(p.out, "  fork\n    one of two\n"));
+    page_close(&p);
+}
+
 static void test_post_via_by_name(void **state)
 {
     (void)state;
@@ -434,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_post_plain_says_it_in_words),
         cmocka_unit_test(test_post_wraps),
         cmocka_unit_test(test_post_via_and_key_changed),
+        cmocka_unit_test(test_post_of_a_fork),
         cmocka_unit_test(test_post_via_by_name),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_status_shows_what_is_not_zero),
