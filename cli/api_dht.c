@@ -1,5 +1,4 @@
 /* `dht ping|find|get|put` and `peers`: the Kademlia network by hand. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,13 +253,7 @@ void api_peers(struct api *api, struct now now, struct api_request *r)
     struct kad_contact contact;
     for (size_t i = 0; kad_contact_at(api->kad, now, i, &contact); i++)
         api_row(api, r, api_contact_json(&contact, true));
-    struct kad_stats k;
-    char words[256];
-    kad_stats(api->kad, &k);
-    snprintf(words, sizeof words,
-             "%" PRIu32 " live, %" PRIu32 " cached, in %" PRIu32 " %s; what they ask of each other: camellia status -v",
-             k.contacts, k.cached, k.buckets, k.buckets == 1 ? "bucket" : "buckets");
-    api_done(api, r, 0, words);
+    api_done(api, r, 0, NULL);
 }
 
 /* ---- answers ---------------------------------------------------------------------------------------- */

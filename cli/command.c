@@ -5,6 +5,10 @@
 #define LISTEN_JOIN "[--listen HOST:PORT] [--join HOST:PORT]..."
 #define PASSPHRASE "[--passphrase-file F | --passphrase-fd N]"
 #define WHO_HELP "WHO is a name, a name with its tag (ana#k7q4m2xz) or a full id."
+#define NETWORK_HELP \
+    "Of the network: table, nodes that answer and spares for them; holds, what is kept here for others; lookups,\n" \
+    "how many found what they looked for and how fast; in and out, messages by kind; dropped, datagrams not\n" \
+    "looked at; denied, records not stored. -v names what never came too; camellia(1) explains each reason."
 
 const struct command commands[] = {
     { .name = "register", .args = "NAME " LISTEN_JOIN " " PASSPHRASE, .help = "make a user in this home",
@@ -48,10 +52,10 @@ const struct command commands[] = {
       .empty = "no suggestions yet: they come from the people you follow", .run = run_suggest,
       .options = OPT_N, .kind = VIEW_SUGGEST },
     { .name = "status", .args = "", .help = "how the node is",
-      .more = "With -v also every kind of message, in and out, and every reason to drop or refuse one.",
+      .more = NETWORK_HELP,
       .run = run_status, .kind = VIEW_STATUS, .lone_answer = true },
     { .name = "peers", .args = "", .help = "the nodes this one knows",
-      .more = "A line each: id, address, round trip, and when it was last heard.",
+      .more = "A line each: id, address, round trip, and when it was last heard. " NETWORK_HELP,
       .empty = "no peers: camellia status", .run = run_peers, .kind = VIEW_PEER },
     { .name = "outbox", .args = "", .help = "posts that some followers do not have yet",
       .empty = "everything was received", .run = run_outbox, .kind = VIEW_OUTBOX },

@@ -14,9 +14,20 @@ int run_status(struct cli *cli, const struct cli_args *args)
     return cli_call(cli, args, json_pack("{s:s}", "do", "status"), CLI_ANSWER_MS);
 }
 
+/* The nodes; for people also what goes on between them, which a script gets from `status`. */
 int run_peers(struct cli *cli, const struct cli_args *args)
 {
-    return cli_call(cli, args, json_pack("{s:s}", "do", "peers"), CLI_ANSWER_MS);
+    struct io_api_reply end;
+    json_t *row = NULL;
+    int status = cli_call(cli, args, json_pack("{s:s}", "do", "peers"), CLI_ANSWER_MS);
+    if (status || cli->view.mode == VIEW_JSON ||
+        cli_ask_node(cli, json_pack("{s:s}", "do", "status"), &end, &row))
+        return status;
+    io_api_reply_clear(&end);
+    if (row)
+        view_row(&cli->view, VIEW_NETWORK, row);
+    json_decref(row);
+    return 0;
 }
 
 static bool is_hex(const char *text, size_t digits)

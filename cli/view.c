@@ -406,6 +406,13 @@ static void view_dht(struct view *v, const json_t *dht)
         fprintf(v->out, "timeouts %" PRId64 "\n", view_int(dht, "timeouts"));
 }
 
+/* Below the list of its nodes. */
+static void view_network(struct view *v, const json_t *row)
+{
+    fputc('\n', v->out);
+    view_dht(v, json_object_get(row, "dht"));
+}
+
 /* Only when there is something to say: it looks, or will soon. */
 static void view_rescue(struct view *v, const json_t *rescue)
 {
@@ -527,6 +534,7 @@ static const renderer renderers[VIEW_KINDS] = {
     [VIEW_ACCOUNT] = view_account,   [VIEW_POSTED] = view_posted,     [VIEW_POST] = view_post,
     [VIEW_FOLLOW] = view_follow,     [VIEW_USER] = view_user,         [VIEW_PROFILE] = view_profile,
     [VIEW_SUGGEST] = view_suggest,   [VIEW_STATUS] = view_status,     [VIEW_PEER] = view_peer,
+    [VIEW_NETWORK] = view_network,
     [VIEW_OUTBOX] = view_outbox,     [VIEW_DHT_PING] = view_peer,     [VIEW_DHT_FIND] = view_found,
     [VIEW_DHT_GET] = view_dht_get,   [VIEW_DHT_PUT] = view_dht_put,
     [VIEW_DHT_PEER] = view_dht_peer, [VIEW_DHT_ANNOUNCE] = view_dht_announce,

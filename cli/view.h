@@ -38,6 +38,7 @@ enum view_kind { /* which renderer a command's rows take */
     VIEW_SUGGEST,
     VIEW_STATUS,
     VIEW_PEER,
+    VIEW_NETWORK, /* of a status row what the node sees of the network */
     VIEW_OUTBOX,
     VIEW_DHT_PING,
     VIEW_DHT_FIND,

@@ -187,6 +187,15 @@ static void test_status_shows_what_is_not_zero(void **state)
         assert_non_null(strstr(p.out, verbose ? "dropped  malformed 0, budget 9\n" : "dropped  budget 9\n"));
         assert_true(!strstr(p.out, "timeouts") == !verbose);
         page_close(&p);
+        page_open(&p, VIEW_PEOPLE); /* below the list of peers the same, and no more */
+        p.view.verbose = verbose;
+        show(&p, VIEW_NETWORK,
+             json_pack("{s:i,s:{s:{s:i,s:i,s:i},s:{s:i},s:{s:i,s:i}}}", "peers", 5, "dht", "table", "live", 5,
+                       "cached", 2, "buckets", 2, "lookup", "done", 8, "drops", "malformed", 0, "budget", 9));
+        static const char begin[] = "\ntable    5 live, 2 cached, in 2 buckets\nholds ";
+        assert_int_equal(strncmp(p.out, begin, strlen(begin)), 0);
+        assert_non_null(strstr(p.out, "budget 9\n"));
+        page_close(&p);
     }
 }
 
