@@ -1,8 +1,8 @@
 /* Rows for people, or for scripts.
  *
- * What the node answers are JSON rows (DESIGN of the API: cli/api.h). A view writes them as one JSON object a
- * line
- * (--json), or as text: wrapped and perhaps coloured on a terminal, whole lines elsewhere and with --plain.
+ * What the node answers are JSON rows (docs/protocol.md, section 7). A view writes them as one JSON object a
+ * line (--json), or as text: wrapped and perhaps coloured on a terminal, whole lines elsewhere and with
+ * --plain.
  * Data goes to `out`, words about it to `err`.
  *
  * Invariant: whatever a peer may have written goes through text_print; in JSON the code points that

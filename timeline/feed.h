@@ -97,9 +97,8 @@ struct feed_verdict {
     bool signature_checked; /* false: the chain vouched for it */
     bool extends_head;    /* the newest item is above all that was held: a live post, or the newest page */
     uint64_t wait_until_ms; /* with CAM_EAGAIN for a post from the near future: when (Unix ms) to try again;
-                               else
-                                   0 */
-   bool forked;          /* the author signed two different headers for fork_seq */
+                             * else 0 */
+    bool forked;          /* the author signed two different headers for fork_seq */
     uint64_t fork_seq;
     uint8_t fork_header[POST_HEADER_SIZE]; /* the one that is not held */
     bool fork_has_other;  /* fork_other: the one it contradicts, where it is not in the store */

@@ -3,12 +3,13 @@
  *   author  every key that wrote or relayed something, as a small integer; its role
  *   feed    one (author, device): the state of feed.h as a blob; how far the collector went through it
  *   post    key = feed << 40 | seq, so one tree holds every feed in order, a run is a range of it, and new
- * posts go to the end of their feed's part. The header is stored as it was signed. line    the timeline: a
- * row for each shown post with a body, of authors that are followed or us, in the order it is read: id, first
- * bits of the author's key, post unread  how many unread lines there are in each stretch of some 19 hours. An
- * index of them would cost as much as `line` itself: catching up on many authors touches another page of it
- * with every post. due     when bodies with a lifespan of their author's expire fork    proofs of authors who
- * contradicted themselves
+ *           posts go to the end of their feed's part. The header is stored as it was signed.
+ *   line    the timeline: a row for each shown post with a body, of authors that are followed or us, in the
+ *           order it is read: id, first bits of the author's key, post
+ *   unread  how many unread lines there are in each stretch of some 19 hours. An index of them would cost as
+ *           much as `line` itself: catching up on many authors touches another page of it with every post.
+ *   due     when bodies with a lifespan of their author's expire
+ *   fork    proofs of authors who contradicted themselves
  *
  * Invariants: a line's post is held, shown and listed (its author's role is not hidden), or its author is
  * being moved (role_slice); the counts in memory equal what the tables say once committed. */
