@@ -1,4 +1,4 @@
-/* `dht peers` and `dht announce`: who announced itself under an info-hash, and announcing this node (BEP 5). */
+/* `dht peers` and `dht announce` (BEP 5): who announced itself under an info-hash, and announcing ours. */
 #include <inttypes.h>
 #include <stdio.h>
 #include "cli/api_impl.h"
@@ -31,7 +31,8 @@ void api_dht_announce(struct api *api, struct now now, struct api_request *r, co
 
     if (!want_hash(api, r, args, hash))
         return;
-    if (port && (!json_is_integer(port) || json_integer_value(port) < 1 || json_integer_value(port) > UINT16_MAX)) {
+    if (port &&
+        (!json_is_integer(port) || json_integer_value(port) < 1 || json_integer_value(port) > UINT16_MAX)) {
         api_done(api, r, CAM_EINVAL, "a port is a number from 1 to 65535");
         return;
     }
@@ -60,11 +61,13 @@ void api_dht_peers_event(struct api *api, struct api_request *r, const struct ka
 void api_dht_announce_event(struct api *api, struct api_request *r, const struct kad_event *e)
 {
     if (e->status) {
-        api_done(api, r, e->status, e->status == CAM_ENET ? "no peer took it: camellia node --join HOST:PORT" : NULL);
+        api_done(api, r, e->status,
+                 e->status == CAM_ENET ? "no peer took it: camellia node --join HOST:PORT" : NULL);
         return;
     }
     api_row(api, r,
-            json_pack("{s:i, s:o, s:o, s:i}", "v", API_VERSION, "info_hash", api_hex_json(e->target, KAD_ID_SIZE), "port",
+            json_pack("{s:i, s:o, s:o, s:i}", "v", API_VERSION, "info_hash",
+                      api_hex_json(e->target, KAD_ID_SIZE), "port",
                       r->port ? json_integer(r->port) : json_null(), "holders", (int)e->holders));
     api_done(api, r, 0, "");
 }

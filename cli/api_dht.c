@@ -152,8 +152,8 @@ static int arg_key(const json_t *args, const char *key, uint8_t pk[KEY_SIZE], bo
     return user_id_parse(text, pk) ? CAM_EINVAL : 0;
 }
 
-/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must. Key and
- * salt alone name it as well. */
+/* A mutable item proves itself by SHA1(its key + salt) = target, so the key need not be known, the salt must.
+ * Key and salt alone name it as well. */
 void api_dht_get(struct api *api, struct now now, struct api_request *r, const json_t *args)
 {
     uint8_t target[KAD_ID_SIZE], pk[KEY_SIZE];

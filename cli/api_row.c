@@ -202,18 +202,21 @@ static json_t *traffic_json(const uint64_t kinds[KAD_QUERY_KINDS], uint64_t repl
 static json_t *success_json(const struct kad_stats *k)
 {
     uint64_t failed = k->lookups_failed < k->lookups_done ? k->lookups_failed : k->lookups_done;
-    return k->lookups_done ? json_real((double)(k->lookups_done - failed) / (double)k->lookups_done) : json_null();
+    return k->lookups_done ? json_real((double)(k->lookups_done - failed) / (double)k->lookups_done)
+                           : json_null();
 }
 
 static void put_dht_details(json_t *dht, const struct kad_stats *k)
 {
     put(dht, "table",
-        json_pack("{s:I, s:I, s:I, s:I}", "live", (json_int_t)k->contacts, "live_v6", (json_int_t)k->contacts_v6,
-                  "cached", (json_int_t)k->cached, "buckets", (json_int_t)k->buckets));
+        json_pack("{s:I, s:I, s:I, s:I}", "live", (json_int_t)k->contacts, "live_v6",
+                  (json_int_t)k->contacts_v6, "cached", (json_int_t)k->cached, "buckets",
+                  (json_int_t)k->buckets));
     put(dht, "lookup",
         json_pack("{s:I, s:o, s:o, s:o, s:I, s:I}", "running", (json_int_t)k->lookups_running, "done",
-                  json_u64(k->lookups_done), "failed", json_u64(k->lookups_failed), "success", success_json(k),
-                  "p50_ms", (json_int_t)k->lookup_p50_ms, "p99_ms", (json_int_t)k->lookup_p99_ms));
+                  json_u64(k->lookups_done), "failed", json_u64(k->lookups_failed), "success",
+                  success_json(k), "p50_ms", (json_int_t)k->lookup_p50_ms, "p99_ms",
+                  (json_int_t)k->lookup_p99_ms));
     put(dht, "in", traffic_json(k->in_kind, k->in_replies, k->in_errors));
     put(dht, "out", traffic_json(k->out_kind, k->out_replies, k->out_errors));
     put(dht, "drops",
@@ -241,7 +244,8 @@ static json_t *dht_json(const struct kad_stats *k)
     put(dht, "out_datagrams", json_u64(k->out_datagrams));
     put(dht, "dropped", json_u64(k->drop_malformed + k->drop_unexpected + k->drop_budget + k->drop_version));
     put(dht, "refused",
-        json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full + k->refused_form));
+        json_u64(k->refused_signature + k->refused_stale + k->refused_token + k->refused_full +
+                 k->refused_form));
     put_dht_details(dht, k);
     return dht;
 }
@@ -257,8 +261,8 @@ static json_t *rescue_json(const struct api *api, struct now now)
     if (!s.on)
         return json_null();
     uint64_t wait_ms = s.opens_ms == NOW_NEVER || s.opens_ms < now.mono_ms ? 0 : s.opens_ms - now.mono_ms;
-    return json_pack("{s:b, s:I, s:I, s:I, s:o}", "open", s.open, "contacts", (json_int_t)s.contacts, "rounds",
-                     (json_int_t)s.rounds, "found", (json_int_t)s.found, "opens_in_s",
+    return json_pack("{s:b, s:I, s:I, s:I, s:o}", "open", s.open, "contacts", (json_int_t)s.contacts,
+                     "rounds", (json_int_t)s.rounds, "found", (json_int_t)s.found, "opens_in_s",
                      s.opens_ms == NOW_NEVER ? json_null() : json_u64(wait_ms / 1000));
 }
 

@@ -6,9 +6,10 @@
 #define PASSPHRASE "[--passphrase-file F | --passphrase-fd N]"
 #define WHO_HELP "WHO is a name, a name with its tag (ana#k7q4m2xz) or a full id."
 #define NETWORK_HELP \
-    "Of the network: table, nodes that answer and spares for them; holds, what is kept here for others; lookups,\n" \
-    "how many found what they looked for and how fast; in and out, messages by kind; dropped, datagrams not\n" \
-    "looked at; denied, records not stored. -v names what never came too; camellia(1) explains each reason."
+    "Of the network: table, nodes that answer and spares for them; holds, what is kept here for\n" \
+    "others; lookups, how many found what they looked for and how fast; in and out, messages by\n" \
+    "kind; dropped, datagrams not looked at; denied, records not stored. -v names what never came\n" \
+    "too; camellia(1) explains each reason."
 
 const struct command commands[] = {
     { .name = "register", .args = "NAME " LISTEN_JOIN " " PASSPHRASE, .help = "make a user in this home",
@@ -31,7 +32,8 @@ const struct command commands[] = {
       .run = run_node, .options = OPT_LISTEN | OPT_JOIN },
     { .name = "post", .args = "[TEXT | -] [--wait[=SECONDS]]", .help = "write a post",
       .more = "- reads the text from standard input. When it returns, the post is on disk and the node goes\n"
-              "on delivering it; --wait stays until every follower has it, and ends with 75 when some lack it.",
+              "on delivering it; --wait stays until every follower has it, and ends with 75 when some\n"
+              "lack it.",
       .run = run_post, .max_args = 1, .options = OPT_WAIT, .kind = VIEW_POSTED, .lone_answer = true },
     { .name = "timeline", .args = "[-n N] [--before ID] [--unread] [--follow]", .help = "posts, newest first",
       .more = "--before ID goes on where a page ended; --follow stays and shows new posts until Ctrl-C.",
@@ -62,12 +64,13 @@ const struct command commands[] = {
     { .name = "dht ping", .args = "HOST:PORT", .help = "is a node there?", .run = run_dht_ping, .min_args = 1,
       .max_args = 1, .kind = VIEW_DHT_PING, .lone_answer = true },
     { .name = "dht find", .args = "ID [--trace]", .help = "the nodes closest to an id (40 hex digits)",
-      .more = "--trace shows the way there: each answer in its turn, how many bits closer to ID its sender is\n"
-              "than all before it (this node itself comes first), and how many new nodes it named.",
+      .more = "--trace shows the way there: each answer in its turn, how many bits closer to ID its sender\n"
+              "is than all before it (this node itself comes first), and how many new nodes it named.",
       .run = run_dht_find, .min_args = 1, .max_args = 1, .options = OPT_TRACE, .kind = VIEW_DHT_FIND },
     { .name = "dht get", .args = "TARGET | ID [--salt S]", .help = "the value stored at a target",
-      .more = "ID, of a user, or a key as 64 hex digits: what its owner stored, under the salt if one is given. A\n"
-              "value with a salt proves itself only to who knows the salt, so TARGET alone does not find it.",
+      .more = "ID, of a user, or a key as 64 hex digits: what its owner stored, under the salt if one is\n"
+              "given. A value with a salt proves itself only to who knows the salt, so TARGET alone does\n"
+              "not find it.",
       .run = run_dht_get, .min_args = 1, .max_args = 1, .options = OPT_SALT, .kind = VIEW_DHT_GET,
       .lone_answer = true },
     { .name = "dht put", .args = "VALUE [--salt S]", .help = "store a value; with --salt under your key",
@@ -78,8 +81,8 @@ const struct command commands[] = {
       .empty = "nobody has announced it", .run = run_dht_peers, .min_args = 1, .max_args = 1,
       .kind = VIEW_DHT_PEER },
     { .name = "dht announce", .args = "HASH [--port N]", .help = "announce this machine under an info-hash",
-      .more = "At its address as others see it, with the node's own port unless one is given. It is forgotten\n"
-              "after half an hour.",
+      .more = "At its address as others see it, with the node's own port unless one is given. It is\n"
+              "forgotten after half an hour.",
       .run = run_dht_announce, .min_args = 1, .max_args = 1, .options = OPT_PORT, .kind = VIEW_DHT_ANNOUNCE,
       .lone_answer = true },
     { .name = "help", .args = "[COMMAND]", .help = "this list, or more about one of them", .run = run_help,

@@ -40,7 +40,8 @@ static void put_prose(FILE *out, const char *text, size_t columns)
 
 static void list_one(const struct view *v, const struct command *c)
 {
-    size_t columns = v->columns > PROSE_COLUMNS_MIN && v->columns < PROSE_COLUMNS ? v->columns : PROSE_COLUMNS;
+    size_t columns =
+        v->columns > PROSE_COLUMNS_MIN && v->columns < PROSE_COLUMNS ? v->columns : PROSE_COLUMNS;
     fprintf(v->out, "camellia %s%s%s\n    %s\n", c->name, *c->args ? " " : "", c->args, c->help);
     if (c->more)
         put_prose(v->out, c->more, columns - 4);

@@ -78,7 +78,8 @@ int run_dht_get(struct cli *cli, const struct cli_args *args)
     bool target = is_hex(args->arg[0], ID_HEX);
     if (!target && !is_hex(args->arg[0], KEY_HEX) && user_id_parse(args->arg[0], pk))
         return view_error(&cli->view, CAM_EINVAL,
-                          "a target is 40 hex digits; a user's id 52 characters a-z 2-7, a key 64 hex digits");
+                          "a target is 40 hex digits; a user's id 52 characters a-z 2-7, "
+                          "a key 64 hex digits");
     return call_with(cli, args, "dht_get", target ? "target" : "id", args->arg[0]);
 }
 
@@ -94,7 +95,10 @@ static int call_with_hash(struct cli *cli, const struct cli_args *args, const ch
     return call_with(cli, args, verb, "info_hash", args->arg[0]);
 }
 
-int run_dht_peers(struct cli *cli, const struct cli_args *args) { return call_with_hash(cli, args, "dht_peers"); }
+int run_dht_peers(struct cli *cli, const struct cli_args *args)
+{
+    return call_with_hash(cli, args, "dht_peers");
+}
 
 int run_dht_announce(struct cli *cli, const struct cli_args *args)
 {

@@ -44,8 +44,8 @@ static int argv_fill(struct cli *cli, const struct cli_args *args, struct node_a
     return 0;
 }
 
-/* One that was killed keeps its lock until the last of its threads is gone, a moment after its pid looks dead:
- * a node that runs is one that answers. CAM_ENONODE when there is none, or none any more. */
+/* One that was killed keeps its lock until the last of its threads is gone, a moment after its pid looks
+ * dead: a node that runs is one that answers. CAM_ENONODE when there is none, or none any more. */
 static int node_answers(struct cli *cli)
 {
     struct io_api_reply end;

@@ -24,7 +24,10 @@
 #define NODE_WAIT_MAX_MS 5000 /* a laptop that slept: epoll's clock stood still, ours did not */
 #define NODE_FAILED_WAIT_MS 250
 
-enum { WAIT_UDP = 0, WAIT_LINKS = NODE_SOCKETS, WAIT_API, WAIT_SNTP, WAIT_RESOLVE, WAIT_RESCUE, WAIT_SIGNAL, WAIT_KINDS };
+enum {
+    WAIT_UDP = 0, WAIT_LINKS = NODE_SOCKETS, WAIT_API, WAIT_SNTP, WAIT_RESOLVE, WAIT_RESCUE, WAIT_SIGNAL,
+    WAIT_KINDS
+};
 
 struct io_node {
     const struct io_node_config *config;
@@ -122,8 +125,8 @@ static int public_open(void *ctx)
 {
     struct io_node *n = ctx;
     const struct conf *conf = n->config->conf;
-    return io_rescue_open(n->rescue, &conf->listen, &conf->listen6, conf->rescue_join, conf->rescue_join_count,
-                          io_os_now().mono_ms);
+    return io_rescue_open(n->rescue, &conf->listen, &conf->listen6, conf->rescue_join,
+                          conf->rescue_join_count, io_os_now().mono_ms);
 }
 
 static void public_close(void *ctx)
@@ -347,7 +350,8 @@ static int open_node(struct io_node *n, char ret_why[HOME_WHY_MAX])
             config.kad.use_v6 = true;
     }
     memcpy(config.timeline.transport_pk, n->transport.pk, LINK_KEY_SIZE);
-    n->public_io = (struct node_public_io){ n, public_open, public_close, public_next, public_send, public_flush };
+    n->public_io =
+        (struct node_public_io){ n, public_open, public_close, public_next, public_send, public_flush };
     n->io = (struct node_io){ n, udp_next, udp_send, link_next, link_send, api_next, api_send, spent, flush };
     int err = node_new(&config, n->store, &n->io, &n->rng, clocks(n), &n->node);
     if (err)
@@ -450,8 +454,8 @@ static int wait_ms(struct io_node *n)
 {
     bool room = node_has_room(n->node);
     watch_api(n, room);
-    if (io_zmq_ready(n->links) || node_busy(n->node) || n->udp_more[0] || n->udp_more[1] || io_rescue_ready(n->rescue) ||
-        (room && io_api_ready(n->api)))
+    if (io_zmq_ready(n->links) || node_busy(n->node) || n->udp_more[0] || n->udp_more[1] ||
+        io_rescue_ready(n->rescue) || (room && io_api_ready(n->api)))
         return 0;
     uint64_t at = node_deadline_ms(n->node), other = io_zmq_deadline_ms(n->links), now = io_os_now().mono_ms;
     if (other < at)

@@ -109,7 +109,10 @@ void io_rescue_turn(struct io_rescue *r, uint64_t mono_ms)
         r->more[i] = r->open[i];
 }
 
-bool io_rescue_router(struct io_rescue *r, struct addr *ret) { return r->resolve && io_resolve_next(r->resolve, ret); }
+bool io_rescue_router(struct io_rescue *r, struct addr *ret)
+{
+    return r->resolve && io_resolve_next(r->resolve, ret);
+}
 
 bool io_rescue_next(struct io_rescue *r, struct addr *ret_from, struct span *ret_data)
 {

@@ -1,5 +1,5 @@
-/* The rescue's sockets: UDP on a free port of its own for each family, open only while it looks, and the names of
- * routers resolved in threads. One descriptor stands for all of it.
+/* The rescue's sockets: UDP on a free port of its own for each family, open only while it looks, and the
+ * names of routers resolved in threads. One descriptor stands for all of it.
  *
  *     io_rescue_new(&r);                                      // watch io_rescue_fd(r)
  *     io_rescue_open(r, &listen, &listen6, routers, count, mono_ms);

@@ -257,8 +257,8 @@ static enum menu_key run_and_show(struct menu *m, const struct menu_item *item, 
         bool page = output.status == 0 && (item->may_reload || !strcmp(item->label, "Register"));
         if (page) {
             double place = 0;
-            while ((key = m->ui->page(item->label, output.data[0] ? output.data : output.words, item->may_reload,
-                                      &place)) == MENU_RESIZED)
+            while ((key = m->ui->page(item->label, output.data[0] ? output.data : output.words,
+                                      item->may_reload, &place)) == MENU_RESIZED)
                 wrap_again(m, args, &output);
             m->note[0] = '\0';
         } else {

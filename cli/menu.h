@@ -43,8 +43,8 @@ struct menu_ui {
                             size_t *ret_index);
     /* MENU_CHOSEN with the answer, MENU_BACK, MENU_INTERRUPTED. */
     enum menu_key (*ask)(const char *title, const struct menu_question *question, char ret[MENU_ANSWER_SIZE]);
-    /* MENU_BACK, MENU_RELOAD, MENU_INTERRUPTED; MENU_RESIZED when the text is to be wrapped for other columns.
-     * `*place`: how far down the page begins, from 0 to 1, which outlives a wrapping. */
+    /* MENU_BACK, MENU_RELOAD, MENU_INTERRUPTED; MENU_RESIZED when the text is to be wrapped for other
+     * columns. `*place`: how far down the page begins, from 0 to 1, which outlives a wrapping. */
     enum menu_key (*page)(const char *title, const char *text, bool may_reload, double *place);
     void (*busy)(const char *title);
     size_t (*columns)(void); /* that a page has; 0: do not wrap */

@@ -34,14 +34,16 @@ static bool read_round(struct node *n, struct now now)
     /* What a stranger's datagram or message is refused for is counted where it is refused. */
     for (; udp < NODE_BATCH_MAX && io->udp_next(io->ctx, &from, &data); udp++)
         kad_recv(n->kad, now, &from, data.data, data.size);
-    for (; n->public_open && others < NODE_BATCH_MAX && public_io->next(public_io->ctx, &from, &data); others++)
+    for (; n->public_open && others < NODE_BATCH_MAX && public_io->next(public_io->ctx, &from, &data);
+         others++)
         rescue_recv(n->rescue, now, &from, data.data, data.size);
     for (; links < NODE_BATCH_MAX && io->link_next(io->ctx, &event); links++)
         timeline_recv(n->timeline, now, &event);
     for (; requests < NODE_BATCH_MAX && api_has_room(n->api) && io->api_next(io->ctx, &client, &data);
          requests++)
         api_request(n->api, now, client, data);
-    return udp == NODE_BATCH_MAX || links == NODE_BATCH_MAX || requests == NODE_BATCH_MAX || others == NODE_BATCH_MAX;
+    return udp == NODE_BATCH_MAX || links == NODE_BATCH_MAX || requests == NODE_BATCH_MAX ||
+           others == NODE_BATCH_MAX;
 }
 
 /* The rescue opens when nobody has been there for long, and closes when somebody is. */
@@ -307,7 +309,10 @@ int node_close(struct node *n, struct now now)
     return err ? CAM_EIO : 0;
 }
 
-void node_rescue_join(struct node *n, struct now now, const struct addr *addr) { rescue_join(n->rescue, now, addr); }
+void node_rescue_join(struct node *n, struct now now, const struct addr *addr)
+{
+    rescue_join(n->rescue, now, addr);
+}
 
 struct kad *node_kad(struct node *n) { return n->kad; }
 struct timeline *node_timeline(struct node *n) { return n->timeline; }

@@ -2,9 +2,9 @@
  * through a table of functions, so camelliad (sockets, real clocks) and the simulator (queues, virtual time)
  * run the same node_turn(); nothing in here asks a clock or touches a socket.
  *
- * Invariants: what promises "stored" (acknowledgements, replies to puts, answers to the local user, the first send
- * of our own posts) leaves only after the commit of the turn that wrote it; a turn is bounded; nothing in a turn blocks
- * but the commit.
+ * Invariants: what promises "stored" (acknowledgements, replies to puts, answers to the local user, the first
+ * send of our own posts) leaves only after the commit of the turn that wrote it; a turn is bounded; nothing
+ * in a turn blocks but the commit.
  *
  *     struct node *n;
  *     if ((err = node_new(&config, store, &io, &rng, now, &n))) return err;

@@ -271,8 +271,8 @@ bool rescue_next_dirty(struct rescue *r, struct kad_dirty *ret_dirty)
 
 void rescue_status(const struct rescue *r, struct rescue_status *ret)
 {
-    *ret = (struct rescue_status){ .on = r->config.after_ms != 0, .open = rescue_is_open(r), .rounds = r->rounds,
-                                   .found = r->handed, .opens_ms = NOW_NEVER };
+    *ret = (struct rescue_status){ .on = r->config.after_ms != 0, .open = rescue_is_open(r),
+                                   .rounds = r->rounds, .found = r->handed, .opens_ms = NOW_NEVER };
     if (!ret->open) {
         ret->rounds = ret->found = 0;
         if (ret->on && r->alone)

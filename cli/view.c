@@ -384,10 +384,11 @@ static void view_dht(struct view *v, const json_t *dht)
     const json_t *table = json_object_get(dht, "table");
     if (!table)
         return; /* an older node */
-    int64_t buckets = view_int(table, "buckets"), items = view_int(dht, "items"), entries = view_int(dht, "entries"),
-            peers = view_int(dht, "peers");
-    fprintf(v->out, "table    %" PRId64 " live, %" PRId64 " cached, in %" PRId64 " %s\n", view_int(table, "live"),
-            view_int(table, "cached"), buckets, plural(buckets, "bucket", "buckets"));
+    int64_t buckets = view_int(table, "buckets"), items = view_int(dht, "items"),
+            entries = view_int(dht, "entries"), peers = view_int(dht, "peers");
+    fprintf(v->out, "table    %" PRId64 " live, %" PRId64 " cached, in %" PRId64 " %s\n",
+            view_int(table, "live"), view_int(table, "cached"), buckets,
+            plural(buckets, "bucket", "buckets"));
     fprintf(v->out, "holds    %" PRId64 " %s, %" PRId64 " %s, %" PRId64 " %s for others, ", items,
             plural(items, "item", "items"), entries, plural(entries, "entry", "entries"), peers,
             plural(peers, "peer", "peers"));
@@ -418,8 +419,8 @@ static void view_rescue(struct view *v, const json_t *rescue)
 {
     int64_t contacts = view_int(rescue, "contacts");
     if (view_bool(rescue, "open"))
-        fprintf(v->out, "rescue   looking on the public DHT: %" PRId64 " %s there, %" PRId64 " found\n", contacts,
-                plural(contacts, "node", "nodes"), view_int(rescue, "found"));
+        fprintf(v->out, "rescue   looking on the public DHT: %" PRId64 " %s there, %" PRId64 " found\n",
+                contacts, plural(contacts, "node", "nodes"), view_int(rescue, "found"));
     else if (json_is_integer(json_object_get(rescue, "opens_in_s"))) {
         fputs("rescue   looks on the public DHT in ", v->out);
         put_duration(v->out, view_int(rescue, "opens_in_s"));
@@ -482,8 +483,8 @@ static void view_found(struct view *v, const json_t *row)
     }
     if (hop == 1)
         fputs("hop  node      address                  answer   ID's first bits   new nodes\n", v->out);
-    fprintf(v->out, "%3" PRId64 "  %.8s  %-21s  %5" PRId64 " ms   %3" PRId64 " same", hop, view_str(row, "node_id"),
-            view_str(row, "address"), view_int(row, "rtt_ms"), near);
+    fprintf(v->out, "%3" PRId64 "  %.8s  %-21s  %5" PRId64 " ms   %3" PRId64 " same", hop,
+            view_str(row, "node_id"), view_str(row, "address"), view_int(row, "rtt_ms"), near);
     if (closer)
         fprintf(v->out, ", +%-4" PRId64, closer);
     else
@@ -517,7 +518,10 @@ static void view_dht_put(struct view *v, const json_t *row)
     view_note(v, "stored at %" PRId64 " %s", holders, plural(holders, "node", "nodes"));
 }
 
-static void view_dht_peer(struct view *v, const json_t *row) { fprintf(v->out, "%s\n", view_str(row, "address")); }
+static void view_dht_peer(struct view *v, const json_t *row)
+{
+    fprintf(v->out, "%s\n", view_str(row, "address"));
+}
 
 static void view_dht_announce(struct view *v, const json_t *row)
 {

@@ -41,7 +41,7 @@ int ben_str(struct ben v, struct span *ret);
 int ben_get(struct ben dict, const char *key, struct ben *ret); /* CAM_ENOENT when missing or not a dict */
 int ben_get_int(struct ben dict, const char *key, int64_t *ret); /* CAM_ENOENT, CAM_EFORMAT */
 int ben_get_str(struct ben dict, const char *key, struct span *ret);
-int ben_get_fixed(struct ben dict, const char *key, void *ret, size_t size); /* a string of exactly size bytes */
+int ben_get_fixed(struct ben dict, const char *key, void *ret, size_t size); /* a string of just this size */
 int ben_get_list(struct ben dict, const char *key, struct ben *ret);
 int ben_get_dict(struct ben dict, const char *key, struct ben *ret);
 

@@ -51,7 +51,8 @@ static const char *list_words(const char *section, char *ret, size_t size)
         if (section ? !conf_word_equal(section, row->section) : !strcmp(last, row->section))
             continue;
         last = name = row->section;
-        used += (size_t)snprintf(ret + used, size - used, "%s%s", used ? ", " : "", section ? row->key : row->section);
+        used += (size_t)snprintf(ret + used, size - used, "%s%s", used ? ", " : "",
+                                 section ? row->key : row->section);
     }
     return name;
 }
@@ -93,8 +94,8 @@ static int take_value(void *user, const char *section, const char *key, const ch
     struct conf *c = &p->draft.conf;
     if (!row->listed && strcmp(row->section, "DEFAULT") == 0 && c->note_count < CONF_NOTES_MAX)
         snprintf(c->notes[c->note_count++], CONF_ERROR_SIZE,
-                 "config.ini line %d: [%s] %s is not used: posts arrive where IP and PORT say", p->line, row->section,
-                 row->key);
+                 "config.ini line %d: [%s] %s is not used: posts arrive where IP and PORT say", p->line,
+                 row->section, row->key);
     return 1;
 }
 
@@ -109,7 +110,8 @@ static void check_line(struct parse *p, const char *line, size_t size)
     } else if (!*start || *start == ';' || *start == '#') {
         return;
     } else if (start > line) {
-        fail(p, p->line, "\"%s\" is indented; a key begins at the margin and a value ends with its line", text);
+        fail(p, p->line, "\"%s\" is indented; a key begins at the margin and a value ends with its line",
+             text);
     } else if (*start == '[' && (close = strchr(start, ']'))) {
         memcpy(section, start + 1, (size_t)(close - start - 1));
         close += 1 + strspn(close + 1, " \t");
@@ -178,13 +180,15 @@ static void conclude(struct parse *p)
     if (port_line && !ip_line)
         fail(p, port_line, "[BOOTSTRAP] PORT without IP");
     if (ip_line && c->join_count == CONF_JOIN_MAX)
-        fail(p, ip_line, "[BOOTSTRAP] IP: one more than the %d there can be, with those of JOIN", CONF_JOIN_MAX);
+        fail(p, ip_line, "[BOOTSTRAP] IP: one more than the %d there can be, with those of JOIN",
+             CONF_JOIN_MAX);
     else if (ip_line)
         c->join[c->join_count++] = p->draft.bootstrap;
     if (p->draft.lifespan_active && span == 0)
         fail(p, p->span_line, "[MESSAGE_LIFESPAN] is zero in all; to keep everything say ACTIVE = 0");
     if (p->draft.lifespan_active && span > UINT32_MAX)
-        fail(p, p->span_line, "[MESSAGE_LIFESPAN] is over 136 years in all; to keep everything say ACTIVE = 0");
+        fail(p, p->span_line,
+             "[MESSAGE_LIFESPAN] is over 136 years in all; to keep everything say ACTIVE = 0");
     c->lifespan_s = p->draft.lifespan_active ? (uint32_t)span : 0;
     c->sntp_count = p->draft.sntp_active ? c->sntp_count : 0;
     c->listen6.port = c->listen6.family ? c->listen.port : 0;
@@ -209,7 +213,8 @@ static void draft_from(const struct conf *conf, struct conf_draft *ret)
 void conf_defaults(struct conf *ret)
 {
     static const struct conf_host routers[] = { /* those that other clients enter the public DHT by */
-        { "router.bittorrent.com", 6881 }, { "dht.transmissionbt.com", 6881 }, { "dht.libtorrent.org", 25401 },
+        { "router.bittorrent.com", 6881 }, { "dht.transmissionbt.com", 6881 },
+        { "dht.libtorrent.org", 25401 },
     };
 
     memset(ret, 0, sizeof *ret);

@@ -74,16 +74,17 @@ int conf_parse(const char *text, size_t size, struct conf *ret, char ret_error[C
 /* Every setting the same; notes are not compared. */
 bool conf_equal(const struct conf *a, const struct conf *b);
 
-/* The value of one key as config.ini would have it ("DAYS" of "MESSAGE_LIFESPAN", in any case). Lists are joined
- * by ", "; a lifespan is shown in years of 365 days, days and less. CAM_ENOENT for no such key, CAM_ENOSPC. */
+/* The value of one key as config.ini would have it ("DAYS" of "MESSAGE_LIFESPAN", in any case). Lists are
+ * joined by ", "; a lifespan is shown in years of 365 days, days and less. CAM_ENOENT for no such key,
+ * CAM_ENOSPC. */
 int conf_get(const struct conf *conf, const char *section, const char *key, char *ret, size_t size);
 
 /* Walk all keys: section and key number `index`, in the order of etc/config.ini. false past the last. The
  * original's keys that have a newer way to say the same (JOIN for BOOTSTRAP's IP and PORT) are left out. */
 bool conf_key(int index, const char **ret_section, const char **ret_key);
 
-/* "HOST:PORT", "[V6]:PORT"; with default_port > 0 also "HOST", "[V6]", "V6". The port is 1..65535. CAM_EINVAL.
- * For --join too. */
+/* "HOST:PORT", "[V6]:PORT"; with default_port > 0 also "HOST", "[V6]", "V6". The port is 1..65535.
+ * CAM_EINVAL. For --join too. */
 int conf_host_parse(const char *text, uint16_t default_port, struct conf_host *ret);
 /* The other way round, "[V6]:PORT" for IPv6. CAM_ENOSPC. */
 int conf_host_text(const struct conf_host *host, char *ret, size_t size);

@@ -46,7 +46,8 @@ const struct conf_row conf_rows[] = {
     { NULL, NULL, CONF_TEXT, false, 0, 0, 0, NULL },
 };
 _Static_assert(sizeof conf_rows / sizeof *conf_rows <= CONF_KEYS_MAX, "a place for every key");
-_Static_assert(sizeof(enum keyfile_cost) == sizeof(int) && sizeof(enum log_level) == sizeof(int), "CONF_WORD");
+_Static_assert(sizeof(enum keyfile_cost) == sizeof(int) && sizeof(enum log_level) == sizeof(int),
+               "CONF_WORD");
 
 bool conf_word_equal(const char *a, const char *b)
 {
@@ -76,7 +77,8 @@ void conf_shown(const char *text, char ret[CONF_SHOWN_SIZE])
 
 /* Reading a value: each returns NULL, or why not. */
 
-static const char *read_number(const struct conf_row *row, const char *value, uint32_t *ret, char why[CONF_WHY_SIZE])
+static const char *read_number(const struct conf_row *row, const char *value, uint32_t *ret,
+                               char why[CONF_WHY_SIZE])
 {
     uint64_t n = 0;
     bool ok = *value && strlen(value) <= 10;
@@ -129,8 +131,8 @@ static const char *read_host(const char *value, struct conf_host *ret)
 }
 
 /* "a:1, b:2" joins the list; on an error `ret_wrong` is the one word of it. */
-static const char *read_hosts(const char *value, uint16_t default_port, struct conf_host *list, int max, int *count,
-                              char ret_wrong[CONF_SHOWN_SIZE], char why[CONF_WHY_SIZE])
+static const char *read_hosts(const char *value, uint16_t default_port, struct conf_host *list, int max,
+                              int *count, char ret_wrong[CONF_SHOWN_SIZE], char why[CONF_WHY_SIZE])
 {
     char text[CONF_LINE_MAX + 8], *rest = text, *word;
     snprintf(text, sizeof text, "%s", value);
@@ -217,7 +219,8 @@ int conf_row_set(const struct conf_row *row, bool again, const char *value, stru
         break;
     case CONF_ROUTER:
         c->rescue_join_count = again ? c->rescue_join_count : 0;
-        why = read_hosts(value, 0, c->rescue_join, CONF_ROUTERS_MAX, &c->rescue_join_count, ret_wrong, ret_why);
+        why = read_hosts(value, 0, c->rescue_join, CONF_ROUTERS_MAX, &c->rescue_join_count, ret_wrong,
+                         ret_why);
         break;
     case CONF_SERVER:
         c->sntp_count = again ? c->sntp_count : 0;

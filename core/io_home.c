@@ -73,7 +73,8 @@ static void put_real(int *err, char ret[IO_HOME_PATH_SIZE], const char *dir)
 static bool is_ours_alone(const char *dir)
 {
     struct stat st;
-    return dir && *dir == '/' && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077);
+    return dir && *dir == '/' && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           !(st.st_mode & 077);
 }
 
 /* A directory with room for a socket's name. Beside the home by default: then no environment variable can

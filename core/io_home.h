@@ -10,9 +10,9 @@
  *     run           DIR/run               $XDG_DATA_HOME/camellia/run
  *     socket        run/node.sock
  *
- * A socket's path has room for 107 bytes only. Where run would be too long, it is a hash of the home's real path
- * under $XDG_RUNTIME_DIR/camellia, /run/user/UID/camellia or /tmp/camellia-UID, the first that is ours and closed
- * to others.
+ * A socket's path has room for 107 bytes only. Where run would be too long, it is a hash of the home's real
+ * path under $XDG_RUNTIME_DIR/camellia, /run/user/UID/camellia or /tmp/camellia-UID, the first that is ours
+ * and closed to others.
  *
  *     struct io_home home;
  *     err = io_home_paths("/home/ana/second", &home);    // computes; touches nothing

@@ -19,7 +19,8 @@ static uint64_t clock_ns(clockid_t id)
 
 struct now io_os_now(void)
 {
-    return (struct now){ .mono_ms = clock_ns(CLOCK_BOOTTIME) / 1000000, .wall_ms = clock_ns(CLOCK_REALTIME) / 1000000 };
+    return (struct now){ .mono_ms = clock_ns(CLOCK_BOOTTIME) / 1000000,
+                         .wall_ms = clock_ns(CLOCK_REALTIME) / 1000000 };
 }
 
 uint64_t io_os_mono_us(void)

@@ -14,7 +14,7 @@
 
 extern char **environ;
 
-/* What goes through the pipe: "PID\n" from the process that forks the child, then "ERR TEXT\n" from the child. */
+/* What goes through the pipe: "PID\n" from the process that forks the child, "ERR TEXT\n" from the child. */
 #define PIPE_BYTES (IO_PROC_TEXT_SIZE + 64)
 
 static void say(int fd, const char *text, size_t size)
@@ -45,7 +45,8 @@ static size_t decimal(char *ret, long n)
     return size;
 }
 
-/* In the child's place, between fork and exec: only what is async-signal-safe, other threads may hold locks. */
+/* In the child's place, between fork and exec: only what is async-signal-safe, for other threads may hold
+ * locks. */
 static _Noreturn void become(const char *const argv[], int null_fd, int log_fd, int pipe_fd)
 {
     char text[64];
@@ -55,7 +56,8 @@ static _Noreturn void become(const char *const argv[], int null_fd, int log_fd, 
     for (int sig = 1; sig < NSIG; sig++)
         signal(sig, SIG_DFL);
     /* Out of the way of 0..3 first, so that no dup2 closes what a later one needs. */
-    int in = fcntl(null_fd, F_DUPFD, 10), out = fcntl(log_fd, F_DUPFD, 10), ready = fcntl(pipe_fd, F_DUPFD, 10);
+    int in = fcntl(null_fd, F_DUPFD, 10), out = fcntl(log_fd, F_DUPFD, 10),
+        ready = fcntl(pipe_fd, F_DUPFD, 10);
     if (in >= 0 && out >= 0 && ready >= 0 && dup2(in, 0) >= 0 && dup2(out, 1) >= 0 && dup2(out, 2) >= 0 &&
         dup2(ready, IO_PROC_READY_FD) >= 0 && close_range(IO_PROC_READY_FD + 1, ~0u, 0) == 0) {
         size_t size = decimal(text, getpid());
@@ -108,7 +110,8 @@ static int understand(char *heard, bool in_time, const char *program, const char
     char *line = strchr(heard, '\n');
     pid_t pid = (pid_t)strtol(heard, NULL, 10);
     if (!in_time && line) {
-        snprintf(ret_text, IO_PROC_TEXT_SIZE, "%s (process %ld) is still starting; see %s", program, (long)pid, log_path);
+        snprintf(ret_text, IO_PROC_TEXT_SIZE, "%s (process %ld) is still starting; see %s", program,
+                 (long)pid, log_path);
         return CAM_ETIMEOUT;
     }
     char *end = line ? strchr(line + 1, '\n') : NULL;

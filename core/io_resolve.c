@@ -59,7 +59,11 @@ static void finish(struct io_resolver *r, struct job *job)
 static void take_addr(const struct sockaddr *any, uint16_t port, struct io_resolved *ret)
 {
     struct addr a = { .port = port };
-    union { const struct sockaddr *any; const struct sockaddr_in *v4; const struct sockaddr_in6 *v6; } sock = { any };
+    union {
+        const struct sockaddr *any;
+        const struct sockaddr_in *v4;
+        const struct sockaddr_in6 *v6;
+    } sock = { any };
     if (any->sa_family == AF_INET) {
         a.family = 4;
         memcpy(a.ip, &sock.v4->sin_addr, 4);

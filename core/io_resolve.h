@@ -1,5 +1,5 @@
-/* Host names to addresses without waiting: each name in a helper thread of its own, since getaddrinfo can take
- * half a minute and cannot be stopped. Letting go of a resolver never waits for its threads.
+/* Host names to addresses without waiting: each name in a helper thread of its own, since getaddrinfo can
+ * take half a minute and cannot be stopped. Letting go of a resolver never waits for its threads.
  *
  *     err = io_resolver_new(&r);
  *     err = io_resolver_ask(r, &host, 7);                    // 7: the caller's tag
@@ -24,7 +24,8 @@ struct io_resolved {
 int io_resolver_new(struct io_resolver **ret);     /* CAM_ESYS */
 void io_resolver_free(struct io_resolver *r);      /* NULL is fine; answers still to come are dropped */
 int io_resolver_fd(const struct io_resolver *r);   /* poll for readable */
-/* A numeric address is answered at once, without a thread (io_resolver_fd becomes readable). CAM_EFULL, CAM_ESYS. */
+/* A numeric address is answered at once, without a thread (io_resolver_fd becomes readable). CAM_EFULL,
+ * CAM_ESYS. */
 int io_resolver_ask(struct io_resolver *r, const struct conf_host *host, int tag);
 bool io_resolver_next(struct io_resolver *r, struct io_resolved *ret);
 

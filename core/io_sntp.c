@@ -112,8 +112,8 @@ static socklen_t to_sock(const struct addr *a, struct sockaddr_storage *ret)
     return sizeof *sock.v6;
 }
 
-/* The kernel begins to stamp what arrives a moment after the first socket asks for it, and ends with the last; a
- * query's own socket would ask too late. This one asks for as long as we live. */
+/* The kernel begins to stamp what arrives a moment after the first socket asks for it, and ends with the
+ * last; a query's own socket would ask too late. This one asks for as long as we live. */
 static int stamps_on(void)
 {
     int on = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -162,8 +162,8 @@ static void query_send(struct io_sntp *t, const struct sntp_query *q, struct now
     sntp_failed(t->clock, now, q->server);
 }
 
-/* When the datagram reached the machine, on the monotonic clock: the kernel's stamp is of the wall clock, so what
- * counts is how long ago that was. The loop may have been busy meanwhile. */
+/* When the datagram reached the machine, on the monotonic clock: the kernel's stamp is of the wall clock, so
+ * what counts is how long ago that was. The loop may have been busy meanwhile. */
 static uint64_t arrival_us(struct msghdr *msg)
 {
     uint64_t mono_us = io_os_mono_us(), wall_ns = io_os_wall_ns();
@@ -186,7 +186,8 @@ static void query_read(struct io_sntp *t, int i, struct now now)
     char control[CMSG_SPACE(sizeof(struct timespec)) + 64];
     for (int n = 0; v->fd >= 0 && n < READ_MAX; n++) {
         struct iovec iov = { buf, sizeof buf };
-        struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+        struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof control };
         ssize_t size = recvmsg(v->fd, &msg, MSG_DONTWAIT);
         if (size < 0 && (errno == EAGAIN || errno == EINTR))
             return;

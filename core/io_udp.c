@@ -145,7 +145,7 @@ int io_udp_recv(const struct io_udp *u, struct io_udp_batch *b)
         s->msg[i].msg_hdr.msg_namelen = sizeof s->addr[i]; /* the kernel wrote the last one's size there */
     do
         got = recvmmsg(u->fd, s->msg, IO_UDP_BATCH, MSG_DONTWAIT, NULL);
-    while (got < 0 && errno != EAGAIN && ++tries < 4); /* an ICMP error of an earlier send comes out here, once */
+    while (got < 0 && errno != EAGAIN && ++tries < 4); /* an ICMP error of an earlier send comes out here */
     b->buffers->in_used = got > 0 ? got : 0;
     for (int i = 0; i < got; i++) {
         if (s->msg[i].msg_hdr.msg_flags & MSG_TRUNC) {
@@ -186,7 +186,8 @@ int io_udp_pending(const struct io_udp_batch *b)
     return b->buffers->out_end - b->buffers->out_first;
 }
 
-int io_udp_send(const struct io_udp *u, struct io_udp_batch *b, const struct addr *to, const void *data, size_t size)
+int io_udp_send(const struct io_udp *u, struct io_udp_batch *b, const struct addr *to, const void *data,
+                size_t size)
 {
     struct io_udp_buffers *q = b->buffers;
     if (to->family != u->addr.family || size > IO_UDP_DATAGRAM_MAX)

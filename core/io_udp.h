@@ -7,7 +7,8 @@
  *     struct io_udp udp; struct io_udp_batch *batch = io_udp_batch_new();
  *     err = io_udp_open(&listen, &udp);                              // udp.addr is what was bound
  *     n = io_udp_recv(&udp, batch);
- *     for (int i = 0; i < n; i++) kad_recv(kad, now, &batch->in[i].peer, batch->in[i].data, batch->in[i].size);
+ *     for (int i = 0; i < n; i++)
+ *         kad_recv(kad, now, &batch->in[i].peer, batch->in[i].data, batch->in[i].size);
  *     while (kad_next_out(kad, &out)) io_udp_send(&udp, batch, &out.to, out.data, out.size);
  *     io_udp_flush(batch);                                           // before waiting
  */
@@ -55,7 +56,8 @@ int io_udp_recv(const struct io_udp *u, struct io_udp_batch *b);
 
 /* Copies the datagram; it leaves with the batch, at the latest at io_udp_flush, or when another socket's turn
  * comes. CAM_EINVAL: family does not fit or it is too big; CAM_EFULL: dropped. */
-int io_udp_send(const struct io_udp *u, struct io_udp_batch *b, const struct addr *to, const void *data, size_t size);
+int io_udp_send(const struct io_udp *u, struct io_udp_batch *b, const struct addr *to, const void *data,
+                size_t size);
 void io_udp_flush(struct io_udp_batch *b);
 int io_udp_pending(const struct io_udp_batch *b); /* datagrams that wait for a full send buffer */
 

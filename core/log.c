@@ -24,7 +24,8 @@ int log_level_parse(const char *word, enum log_level *ret)
 }
 
 /* Days since 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the leap
- * day is a year's last, in cycles of 400 years = 146,097 days; 719,468 days lie before 1970 from March of year 0. */
+ * day is a year's last, in cycles of 400 years = 146,097 days; from March of year 0 to 1970 there are
+ * 719,468 days. */
 static void civil(uint64_t days, uint64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
 {
     days += 719468;
@@ -43,8 +44,8 @@ const char *log_time_text(uint64_t wall_ms, char ret[LOG_TIME_SIZE])
     uint64_t year;
     unsigned month, day, ms = (unsigned)(wall_ms % 1000), s = (unsigned)(wall_ms / 1000 % 86400);
     civil(wall_ms / 86400000, &year, &month, &day);
-    snprintf(ret, LOG_TIME_SIZE, "%04llu-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned long long)year, month % 100,
-             day % 100, s / 3600 % 24, s / 60 % 60, s % 60, ms);
+    snprintf(ret, LOG_TIME_SIZE, "%04llu-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned long long)year,
+             month % 100, day % 100, s / 3600 % 24, s / 60 % 60, s % 60, ms);
     return ret;
 }
 
@@ -60,7 +61,8 @@ void log_writev(const struct log *log, enum log_level level, uint64_t wall_ms, c
         written = snprintf(message, sizeof message, "(a message that could not be formatted)");
     size_t message_size = strlen(message);
 
-    int prefix = snprintf(line, LOG_LINE_MAX / 2, "%s %s %s: ", log_time_text(wall_ms, time), log_level_word(level), area);
+    int prefix = snprintf(line, LOG_LINE_MAX / 2, "%s %s %s: ", log_time_text(wall_ms, time),
+                          log_level_word(level), area);
     size_t size = prefix < LOG_LINE_MAX / 2 ? (size_t)prefix : LOG_LINE_MAX / 2 - 1;
     size_t room = sizeof line - size - sizeof cut; /* text, terminator; behind it "..." and a newline */
     size_t whole = text_print(line + size, room, message, message_size, TEXT_LINE);
@@ -73,7 +75,8 @@ void log_writev(const struct log *log, enum log_level level, uint64_t wall_ms, c
     log->sink(log->ctx, line, size);
 }
 
-void log_write(const struct log *log, enum log_level level, uint64_t wall_ms, const char *area, const char *format, ...)
+void log_write(const struct log *log, enum log_level level, uint64_t wall_ms, const char *area,
+               const char *format, ...)
 {
     va_list args;
     va_start(args, format);

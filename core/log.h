@@ -1,8 +1,8 @@
 /* The log: one line a message, with a level and the time, handed to a sink.
  *
  * Pure: the time comes with the call and the sink is injected (stderr or a file: io_os.h). A message is
- * always one line of at most LOG_LINE_MAX bytes whatever was put in it: it passes text_print (core/text.h), so
- * nothing that a peer sent can forge a line or drive a terminal.
+ * always one line of at most LOG_LINE_MAX bytes whatever was put in it: it passes text_print (core/text.h),
+ * so nothing that a peer sent can forge a line or drive a terminal.
  *
  *     struct io_os_log file; io_os_log_open(&file, path);
  *     struct log log = { LOG_INFO, io_os_log_sink, &file };

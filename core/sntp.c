@@ -83,7 +83,8 @@ void sntp_status(const struct sntp *s, struct now now, struct sntp_status *ret)
         ret->up += s->server[i].up && !s->server[i].denied;
     ret->offset_ms = c->synced ? (int64_t)sntp_wall_ms(s, now) - (int64_t)now.wall_ms : 0;
     ret->error_ms = c->synced ? (sntp_clock_error_us(c, mono_us) + 999) / 1000 : UINT64_MAX;
-    ret->synced_age_ms = !c->synced ? UINT64_MAX : mono_us > c->error_at_us ? (mono_us - c->error_at_us) / 1000 : 0;
+    uint64_t age_us = mono_us > c->error_at_us ? mono_us - c->error_at_us : 0;
+    ret->synced_age_ms = c->synced ? age_us / 1000 : UINT64_MAX;
 }
 
 /* Takes what the servers agree on into the clock. */
@@ -168,8 +169,8 @@ static void round_end(struct sntp *s, uint64_t mono_ms, enum sntp_take take)
     s->round_ms = mono_ms + s->interval_ms + rng_below(&s->rng, (uint32_t)(s->interval_ms / 16) + 1);
 }
 
-/* Looks at what there is. Before the first agreement that is after every answer, so a node has the right time one
- * trip after its start; afterwards once a round, with the best of all samples. */
+/* Looks at what there is. Before the first agreement that is after every answer, so a node has the right time
+ * one trip after its start; afterwards once a round, with the best of all samples. */
 static void settle(struct sntp *s, uint64_t mono_ms)
 {
     bool waiting = false, more = false;
@@ -291,7 +292,8 @@ void sntp_failed(struct sntp *s, struct now now, int server)
 /* A kiss of death, RFC 5905 section 7.4. */
 static int kissed(struct sntp *s, struct server *v, const struct sntp_packet *p, uint64_t mono_ms)
 {
-    bool rate = !memcmp(p->refid, "RATE", 4), deny = !memcmp(p->refid, "DENY", 4) || !memcmp(p->refid, "RSTR", 4);
+    bool rate = !memcmp(p->refid, "RATE", 4),
+         deny = !memcmp(p->refid, "DENY", 4) || !memcmp(p->refid, "RSTR", 4);
     if (!rate && !deny)
         return CAM_EFORMAT; /* INIT, STEP ...: it has no time to tell yet */
     s->last.kod++;
@@ -317,8 +319,8 @@ static int64_t short_us(uint32_t v) /* 16.16 seconds */
 static int measure(const struct sntp_packet *p, uint64_t t1_us, uint64_t t4_us, struct sample *ret)
 {
     int64_t root_us = short_us(p->root_delay) / 2 + short_us(p->root_dispersion);
-    if (p->leap == 3 || p->stratum == 0 || p->stratum > 15 || p->precision > 0 || root_us > SNTP_ROOT_MAX_US ||
-        p->receive == 0 || p->transmit == 0)
+    if (p->leap == 3 || p->stratum == 0 || p->stratum > 15 || p->precision > 0 ||
+        root_us > SNTP_ROOT_MAX_US || p->receive == 0 || p->transmit == 0)
         return CAM_EFORMAT;
     int64_t t2 = sntp_to_unix_us(p->receive), t3 = sntp_to_unix_us(p->transmit);
     int64_t t1 = (int64_t)t1_us, t4 = (int64_t)t4_us;

@@ -26,8 +26,8 @@ static int agree_with(const struct sntp_opinion *list, int count, int64_t point)
     return n;
 }
 
-/* Eight opinions at most, so the simple way is quick: the most agreement is reached at some lower end. Where it is
- * reached in several places, the span holds them all, and the error says so. */
+/* Eight opinions at most, so the simple way is quick: the most agreement is reached at some lower end. Where
+ * it is reached in several places, the span holds them all, and the error says so. */
 int sntp_agree(const struct sntp_opinion *list, int count, int configured, struct sntp_opinion *ret)
 {
     int most = 0;
@@ -64,10 +64,12 @@ int sntp_agree(const struct sntp_opinion *list, int count, int configured, struc
 
 int64_t sntp_clock_offset_us(const struct sntp_clock *c, uint64_t mono_us)
 {
-    const uint64_t longest_us = (uint64_t)SNTP_STEP_US * 1000000 / SNTP_SLEW_PPM; /* of any slew: no overflow below */
+    /* Of any slew: no overflow below. */
+    const uint64_t longest_us = (uint64_t)SNTP_STEP_US * 1000000 / SNTP_SLEW_PPM;
     uint64_t passed_us = mono_us > c->slew_start_us ? mono_us - c->slew_start_us : 0;
     int64_t done = (int64_t)((passed_us < longest_us ? passed_us : longest_us) * SNTP_SLEW_PPM / 1000000);
-    int64_t left = c->slew_us < 0 ? clamp(c->slew_us + done, c->slew_us, 0) : clamp(c->slew_us - done, 0, c->slew_us);
+    int64_t left = c->slew_us < 0 ? clamp(c->slew_us + done, c->slew_us, 0)
+                                  : clamp(c->slew_us - done, 0, c->slew_us);
     return c->target_us - left;
 }
 

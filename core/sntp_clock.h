@@ -10,9 +10,9 @@ struct sntp_opinion { /* "the true offset is within error_us of offset_us" */
     int64_t offset_us, error_us;
 };
 
-/* The offset on which most agree: Marzullo's algorithm as RFC 5905 section 11.2.1 has it. `configured` is how many
- * could have answered; where that is three or more, one alone is not believed. Returns how many agree, 0 for no
- * majority of those that answered (then nothing is set). */
+/* The offset on which most agree: Marzullo's algorithm as RFC 5905 section 11.2.1 has it. `configured` is how
+ * many could have answered; where that is three or more, one alone is not believed. Returns how many agree, 0
+ * for no majority of those that answered (then nothing is set). */
 int sntp_agree(const struct sntp_opinion *list, int count, int configured, struct sntp_opinion *ret);
 
 /* monotonic clock + target, less what is still to be slewed. Zero: never set. */

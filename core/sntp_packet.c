@@ -8,8 +8,8 @@
  *        4     4  root delay, 16.16 seconds             40     8  transmit: when the answer left
  *        8     4  root dispersion, 16.16 seconds
  *
- * Integers are big-endian; a timestamp is 32.32 seconds since 1900-01-01 in an era of 2^32 seconds. Our own query is
- * zero but for version, mode and 64 random bits in transmit.
+ * Integers are big-endian; a timestamp is 32.32 seconds since 1900-01-01 in an era of 2^32 seconds. Our own
+ * query is zero but for version, mode and 64 random bits in transmit.
  */
 #include "core/err.h"
 #include "core/sntp.h"

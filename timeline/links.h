@@ -77,8 +77,8 @@ void link_measured(struct link *l, uint64_t rtt_ms);
 /* May this key make us do n messages' work? Takes it from its budget if so. */
 bool links_spend(struct timeline *t, struct link *l, uint32_t n);
 /* Has neither it nor everybody together used up the bytes that are sent for the asking? They are counted when
- * sent, so the last page may take a budget below zero: it waits the longer. False too when it would have to be
- * dialled and too many are: a crowd that cannot be reached waits its turn. */
+ * sent, so the last page may take a budget below zero: it waits the longer. False too when it would have to
+ * be dialled and too many are: a crowd that cannot be reached waits its turn. */
 bool links_may_serve(struct timeline *t, struct link *l);
 void links_served(struct timeline *t, struct link *l, size_t bytes);
 

@@ -17,9 +17,9 @@
 #include "timeline/timeline.h"
 
 #define OPS_MAX 64                /* commands in the middle of something */
-#define OP_CLAIMS_MS 10000        /* to learn whose a name is: with nobody to ask it ends by itself, and sooner */
+#define OP_CLAIMS_MS 10000        /* to learn whose a name is: with nobody to ask it ends sooner by itself */
 #define OP_RECORDS_MS 8000        /* to fetch what a profile or a list shows */
-#define OP_COUNT_MS 12000         /* longer, while followers are still being counted: there may be a million */
+#define OP_COUNT_MS 12000         /* longer, while followers are being counted: there may be a million */
 #define OP_PUT_MS 6000            /* to see our record stored */
 #define OP_USERS_MAX 100000       /* rows of one answer */
 

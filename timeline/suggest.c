@@ -176,7 +176,7 @@ static size_t collect_links(const struct suggest_input *in, const struct pairs *
 int suggest_people(const struct suggest_input *in, struct suggest_row *ret_rows, size_t max, size_t *ret_n)
 {
     size_t n_edges = in->n_edges < SUGGEST_EDGES_MAX ? in->n_edges : SUGGEST_EDGES_MAX;
-    /* follows: a follows b. linked: both ways, for degrees. An edge links at most twice: z -> c and c -> you. */
+    /* follows: a follows b. linked: both ways, for degrees. An edge links at most twice: z -> c, c -> you. */
     struct pairs follows = { .at = malloc((n_edges + 1) * sizeof *follows.at) };
     struct pairs linked = { .at = malloc((2 * n_edges + 1) * sizeof *linked.at) };
     struct link *links = malloc((2 * n_edges + 1) * sizeof *links);
