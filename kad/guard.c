@@ -24,7 +24,8 @@ struct bucket_kind {
 #define US_A_S 1000000u
 
 static const struct bucket_kind unproven_bytes = {60 * NS_A_S / KAD_GUARD_REFILL_BYTES,
-                                                  60 * US_A_S / KAD_GUARD_REFILL_BYTES * KAD_GUARD_BURST_BYTES};
+                                                  60 * US_A_S / KAD_GUARD_REFILL_BYTES *
+                                                      KAD_GUARD_BURST_BYTES};
 static const struct bucket_kind proven_bytes = {NS_A_S / KAD_GUARD_PROVEN_BYTES_S, 4 * US_A_S};
 static const struct bucket_kind datagrams = {NS_A_S / KAD_GUARD_DATAGRAMS_S, 2 * US_A_S};
 static const struct bucket_kind stores = {NS_A_S / KAD_GUARD_STORES_S,
@@ -32,7 +33,8 @@ static const struct bucket_kind stores = {NS_A_S / KAD_GUARD_STORES_S,
 
 #define CLEAN_DATAGRAMS_US 10000 /* what is owed for fifty datagrams at once: nothing after 10 ms */
 
-/* Whoever is unproven and owes nothing is as good as never seen, and soon forgotten: most of those who ask are. */
+/* Whoever is unproven and owes nothing is as good as never seen, and soon forgotten:
+ * most of those who ask are. */
 enum list_kind { CLEAN, OWING, PROVEN, LISTS };
 
 /* An address. Its hash alone stands for it: 64 bits under a secret key do not meet by chance. */
@@ -425,7 +427,8 @@ size_t kad_guard_addresses(const struct kad_guard *g) { return g->n; }
 void kad_guard_check(const struct kad_guard *g)
 {
     kad_map_check(&g->map);
-    assert(g->map.used == g->n && g->n <= g->cap && g->count[CLEAN] + g->count[OWING] + g->count[PROVEN] == g->n);
+    assert(g->map.used == g->n && g->n <= g->cap &&
+           g->count[CLEAN] + g->count[OWING] + g->count[PROVEN] == g->n);
     for (uint32_t l = 0; l < LISTS; l++) {
         uint32_t n = 0, prev = NONE;
         for (uint32_t i = g->first[l]; i != NONE; prev = i, i = g->known[i].next, n++) {

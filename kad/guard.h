@@ -30,8 +30,8 @@
 #define KAD_GUARD_STORES_S 64            /* puts from one address a second */
 #define KAD_GUARD_STORES_BURST 4096
 #define KAD_GUARD_BAD_STORE 64       /* what a put with a bad signature costs */
-#define KAD_GUARD_PROVEN_MS 180000   /* a proof is good for 3 minutes; that of a contact as long as it answers */
-#define KAD_GUARD_IDLE_MS 60000      /* an unproven address that was sent more than it sent is forgotten after */
+#define KAD_GUARD_PROVEN_MS 180000   /* a proof is good for so long; that of a contact while it answers */
+#define KAD_GUARD_IDLE_MS 60000      /* an unproven address that owes us is forgotten after */
 #define KAD_GUARD_CLEAN_MS 1000      /* one that was not, after */
 #define KAD_GUARD_ADDRESSES_MAX 4096 /* of each sort */
 

@@ -28,7 +28,8 @@ void id_random(const struct rng *rng, uint8_t ret[ID_SIZE])
     rng_fill(rng, ret, ID_SIZE);
 }
 
-void id_random_in_bucket(const struct rng *rng, const uint8_t self[ID_SIZE], unsigned bits, uint8_t ret[ID_SIZE])
+void id_random_in_bucket(const struct rng *rng, const uint8_t self[ID_SIZE], unsigned bits,
+                         uint8_t ret[ID_SIZE])
 {
     id_random(rng, ret);
     if (bits >= ID_BITS)

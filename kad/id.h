@@ -16,9 +16,10 @@
 #define ID_SIZE 20
 #define ID_BITS 160
 
-/* < 0 when a is closer to target than b, 0 when a = b, > 0 otherwise. Inline, and in whole words, as are the two
- * below: a lookup and a table do little else. */
-static inline int id_compare(const uint8_t target[ID_SIZE], const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
+/* < 0 when a is closer to target than b, 0 when a = b, > 0 otherwise. Inline, and in whole words, as are the
+ * two below: a lookup and a table do little else. */
+static inline int id_compare(const uint8_t target[ID_SIZE], const uint8_t a[ID_SIZE],
+                             const uint8_t b[ID_SIZE])
 {
     for (unsigned i = 0; i < 16; i += 8) {
         uint64_t da = be64(a + i) ^ be64(target + i), db = be64(b + i) ^ be64(target + i);
@@ -31,7 +32,8 @@ static inline int id_compare(const uint8_t target[ID_SIZE], const uint8_t a[ID_S
 
 static inline bool id_equal(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE])
 {
-    return be64(a) == be64(b) && memcmp(a + 8, b + 8, ID_SIZE - 8) == 0; /* two that differ do so at once, nearly always */
+    /* Two that differ do so at once, nearly always. */
+    return be64(a) == be64(b) && memcmp(a + 8, b + 8, ID_SIZE - 8) == 0;
 }
 
 /* How many leading bits two ids share. */
@@ -52,7 +54,8 @@ double id_distance(const uint8_t a[ID_SIZE], const uint8_t b[ID_SIZE]);
 
 void id_random(const struct rng *rng, uint8_t ret[ID_SIZE]);
 /* A random id that shares exactly `bits` leading bits with `self`; bits < 160. */
-void id_random_in_bucket(const struct rng *rng, const uint8_t self[ID_SIZE], unsigned bits, uint8_t ret[ID_SIZE]);
+void id_random_in_bucket(const struct rng *rng, const uint8_t self[ID_SIZE], unsigned bits,
+                         uint8_t ret[ID_SIZE]);
 
 /* BEP 42: an id whose first 21 bits follow from the address, so that nobody picks where to stand. */
 void id_for_addr(const struct rng *rng, const struct addr *addr, uint8_t ret[ID_SIZE]);

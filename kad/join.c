@@ -1,6 +1,6 @@
-/* Getting in touch: the addresses that the user gave, the contacts remembered from disk, and those that were lost,
- * asked again and again while nobody answers, and now and then even when others do, so that two halves of a
- * network that was cut find each other again.
+/* Getting in touch: the addresses that the user gave, the contacts remembered from disk, and those that were
+ * lost, asked again and again while nobody answers, and now and then even when others do, so that two halves
+ * of a network that was cut find each other again.
  *
  *     kad_join, kad_load, kad_hint, join_lost                answered
  *     (none) -----------------------------> waiting <------------------------ asking
@@ -21,10 +21,10 @@
 
 #define JOIN_AGAIN_MIN_MS 1000
 #define JOIN_AGAIN_MAX_MS 30000
-#define JOIN_LOST_MS 30000      /* with other contacts: first try of a lost one after this, then twice as long */
+#define JOIN_LOST_MS 30000      /* with other contacts: first try of a lost one, then twice as long */
 #define JOIN_TRIES_MAX 8        /* tries after which a lost contact is forgotten */
 #define JOIN_HINT_TRIES 3       /* tries after which hearsay is forgotten */
-#define JOIN_GIVEN_MS 300000    /* with other contacts: an address given by the user is looked at this often */
+#define JOIN_GIVEN_MS 300000    /* with other contacts: how often an address given by the user is asked */
 #define JOIN_BOOT_MS 50         /* how long the first answer waits for others before the first lookup */
 
 void join_init(struct kad *k)
@@ -146,7 +146,8 @@ void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr)
     }
     if (lost >= NODE_LOST_MAX && oldest)
         forget(k, oldest);
-    struct node_known *one = add_known(k, addr, k->now.mono_ms + (k->ready ? JOIN_LOST_MS : JOIN_AGAIN_MIN_MS));
+    struct node_known *one =
+        add_known(k, addr, k->now.mono_ms + (k->ready ? JOIN_LOST_MS : JOIN_AGAIN_MIN_MS));
     if (one)
         memcpy(one->id, id, KAD_ID_SIZE);
 }
@@ -259,7 +260,8 @@ void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg
     }
     if (k->booted || !k->ready)
         return;
-    /* The more nodes the first lookup begins with, the harder it is to lead astray; but it does not wait long. */
+    /* The more nodes the first lookup begins with, the harder it is to lead astray;
+     * but it does not wait long. */
     if (k->asking == 0 || node_contacts(k) >= REQUEST_PATHS) {
         k->boot_ms = NOW_NEVER;
         request_boot(k, tx, m);
@@ -277,7 +279,8 @@ void join_failed(struct kad *k, const struct rpc_tx *tx)
     if (one->tries < UINT8_MAX)
         one->tries++;
     try_later(k, one);
-    if ((!one->join && k->ready && one->tries >= JOIN_TRIES_MAX) || (one->hint && one->tries >= JOIN_HINT_TRIES))
+    if ((!one->join && k->ready && one->tries >= JOIN_TRIES_MAX) ||
+        (one->hint && one->tries >= JOIN_HINT_TRIES))
         forget(k, one);
 }
 
@@ -317,14 +320,15 @@ uint64_t join_deadline_ms(const struct kad *k)
 
 /* ---- our own address (BEP 42) -------------------------------------------------------------------------- */
 
-/* Others say in their replies where they see us. Each address has one vote; what most of them say is believed, at
- * once while we know nothing, later when NODE_VOTES_NEEDED agree. Our id then follows from it. */
+/* Others say in their replies where they see us. Each address has one vote; what most of them say is
+ * believed, at once while we know nothing, later when NODE_VOTES_NEEDED agree. Our id then follows from
+ * it. */
 void join_vote(struct kad *k, const struct addr *voter, struct span ip)
 {
     struct node_net *net = node_net_of(k, voter);
     struct addr seen;
     uint8_t who[ADDR_COMPACT_MAX];
-    size_t who_size = addr_compact(voter, who) - (addr_is_local(voter) ? 0 : 2); /* local ranges: by port too */
+    size_t who_size = addr_compact(voter, who) - (addr_is_local(voter) ? 0 : 2); /* local: by port too */
     uint32_t mark = hash_crc32c(who, who_size);
     unsigned same = 0, at;
 

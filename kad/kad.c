@@ -271,8 +271,8 @@ bool kad_next_plain(struct kad *k, struct kad_datagram *ret_out)
 
 uint64_t kad_deadline_ms(const struct kad *k)
 {
-    uint64_t times[] = {rpc_deadline_ms(&k->rpc), join_deadline_ms(k), upkeep_deadline_ms(k), request_deadline_ms(k),
-                        save_due_ms(k)};
+    uint64_t times[] = {rpc_deadline_ms(&k->rpc), join_deadline_ms(k), upkeep_deadline_ms(k),
+                        request_deadline_ms(k), save_due_ms(k)};
     uint64_t next = NOW_NEVER;
 
     for (unsigned i = 0; i < sizeof times / sizeof *times; i++)
@@ -319,8 +319,8 @@ int kad_find(struct kad *k, struct now now, const uint8_t target[KAD_ID_SIZE], b
     return 0;
 }
 
-int kad_get(struct kad *k, struct now now, const uint8_t target[KAD_ID_SIZE], const uint8_t *pk, struct span salt,
-            uint64_t tag)
+int kad_get(struct kad *k, struct now now, const uint8_t target[KAD_ID_SIZE], const uint8_t *pk,
+            struct span salt, uint64_t tag)
 {
     k->now = now;
     if (salt.size > KAD_SALT_MAX)
@@ -421,7 +421,8 @@ int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_
     return 0;
 }
 
-int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag)
+int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port,
+                 uint64_t tag)
 {
     k->now = now;
     struct request *r = request_new(k, REQUEST_ANNOUNCE, info_hash, tag);
@@ -524,7 +525,8 @@ void kad_check(const struct kad *k)
     request_check(k);
     kad_store_check(k->store);
     kad_guard_check(k->guard);
-    assert(k->n_known <= NODE_REMEMBER_MAX + NODE_JOIN_MAX + NODE_HINTS_MAX + NODE_LOST_MAX && k->asking <= k->n_known);
+    assert(k->n_known <= NODE_REMEMBER_MAX + NODE_JOIN_MAX + NODE_HINTS_MAX + NODE_LOST_MAX &&
+           k->asking <= k->n_known);
     const struct rpc_queue *queues[] = {&k->out, &k->stored};
     for (unsigned i = 0; i < 2; i++)
         assert(queues[i]->head <= queues[i]->tail && queues[i]->tail <= queues[i]->cap &&

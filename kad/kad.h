@@ -26,7 +26,7 @@
 #define KAD_ID_SIZE 20
 #define KAD_K 16                /* bucket size and replicas (DESIGN: Kademlia paper's k) */
 #define KAD_ALPHA 4             /* queries in flight in a lookup */
-#define KAD_DATAGRAM_MAX 1400   /* bytes: a put of KAD_VALUE_MAX with key, salt, signature and token needs 1362 */
+#define KAD_DATAGRAM_MAX 1400   /* bytes: a put of KAD_VALUE_MAX, key, salt, signature and token needs 1362 */
 #define KAD_DATAGRAM_USUAL 1232 /* all but such values stay below: IPv6's minimum MTU without headers */
 #define KAD_DATAGRAM_PUBLIC 1024 /* the same on the public network */
 #define KAD_VALUE_MAX 1000      /* BEP 44: bytes of a bencoded value */
@@ -36,7 +36,8 @@
 
 struct kad;
 
-/* Defences that an experiment switches off to see what each is worth (tests/attacks.c); a node has them all. */
+/* Defences that an experiment switches off to see what each is worth (tests/attacks.c);
+ * a node has them all. */
 enum kad_without {
     KAD_WITHOUT_SUBNETS = 1,      /* limits by subnet in the table */
     KAD_WITHOUT_ADDRESS_IDS = 2,  /* ids bound to addresses, BEP 42 */
@@ -99,15 +100,18 @@ int64_t kad_value_expires_s(struct span v); /* the signed `exp` of a dict value,
 
 /* ---- life --------------------------------------------------------------------------------------------- */
 
-struct kad *kad_new(const struct kad_config *config, const struct rng *rng, struct now now); /* NULL: no memory */
+/* NULL: no memory. */
+struct kad *kad_new(const struct kad_config *config, const struct rng *rng, struct now now);
 void kad_free(struct kad *k);
 
-/* One saved record, as kad_next_dirty gave it. Before the first kad_tick. A damaged one is skipped: CAM_EFORMAT. */
+/* One saved record, as kad_next_dirty gave it. Before the first kad_tick.
+ * A damaged one is skipped: CAM_EFORMAT. */
 int kad_load(struct kad *k, struct now now, struct span key, struct span value);
-/* Makes the routing table dirty now (at exit); otherwise it is every 30 s, and within 1 s while it is small. */
+/* Makes the routing table dirty now (at exit); otherwise it is every 30 s,
+ * and within 1 s while it is small. */
 void kad_flush(struct kad *k, struct now now);
-/* Forget unsent output, what promises too, events and dirty marks and everything not loaded: used after a failed commit,
- * followed by kad_load of what is on disk. */
+/* Forget unsent output, what promises too, events and dirty marks and everything not loaded: used after a
+ * failed commit, followed by kad_load of what is on disk. */
 void kad_reset_store(struct kad *k, struct now now);
 
 /* ---- the five verbs, and dirty ------------------------------------------------------------------------ */
@@ -127,10 +131,10 @@ enum kad_event_kind {
     KAD_EVENT_FIND,     /* final: contacts = the k closest, closest first */
     KAD_EVENT_FIRST,    /* of a get: the first verified value; GET still follows */
     KAD_EVENT_GET,      /* final: status 0 and item, or CAM_ENOENT / CAM_ENET; holders = who had it */
-    KAD_EVENT_PUT,      /* final: holders that stored it; CAM_ENET none; CAM_ECAS, CAM_ESTALE: someone has newer */
+    KAD_EVENT_PUT,      /* final: holders that stored it; CAM_ENET none; CAM_ECAS, CAM_ESTALE: newer held */
     KAD_EVENT_SET,      /* of a set get: some entries, verified, each key once; final when `last` */
     KAD_EVENT_SET_PUT,  /* final, as PUT */
-    KAD_EVENT_PEERS,    /* of get_peers: some, each once, as they come; the last has none: status as GET, holders */
+    KAD_EVENT_PEERS,    /* of get_peers: some, each once, as they come; the last: status as GET, holders */
     KAD_EVENT_ANNOUNCE, /* final: holders that took it; CAM_ENET none */
     KAD_EVENT_SET_COUNT, /* final: count, spread, shards */
 };
@@ -165,7 +169,8 @@ struct kad_dirty {
 int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8_t *buf, size_t size);
 void kad_tick(struct kad *k, struct now now);
 uint64_t kad_deadline_ms(const struct kad *k); /* mono_ms of the next needed tick, or NOW_NEVER */
-/* What is to be sent, after the commit of what kad_next_dirty gave: replies that say "stored" are among it. */
+/* What is to be sent, after the commit of what kad_next_dirty gave:
+ * replies that say "stored" are among it. */
 bool kad_next_out(struct kad *k, struct kad_datagram *ret_out);
 /* The part of it that promises nothing and need not wait for the disk: queries, and all other replies. */
 bool kad_next_plain(struct kad *k, struct kad_datagram *ret_out);
@@ -178,8 +183,8 @@ bool kad_next_dirty(struct kad *k, struct kad_dirty *ret_dirty);
 
 /* A node to enter the network by. May be called at any time; kept and retried while the table is empty. */
 int kad_join(struct kad *k, struct now now, const struct addr *addr);
-/* Somebody who may be in our network, by hearsay: tried a few times, then forgotten. CAM_EFULL: NODE_HINTS_MAX are being
- * tried. */
+/* Somebody who may be in our network, by hearsay: tried a few times, then forgotten.
+ * CAM_EFULL: NODE_HINTS_MAX are being tried. */
 int kad_hint(struct kad *k, struct now now, const struct addr *addr);
 int kad_ping(struct kad *k, struct now now, const struct addr *addr, uint64_t tag);
 int kad_find(struct kad *k, struct now now, const uint8_t target[KAD_ID_SIZE], bool trace, uint64_t tag);
@@ -196,16 +201,17 @@ int kad_set_put(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], 
 int kad_set_get(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool fresh, uint32_t max,
                 uint64_t tag);
 
-/* Who announced itself under info_hash (BEP 5), as addresses that others say: nothing vouches for them. The last
- * event has CAM_ENOENT when nobody knows any. */
+/* Who announced itself under info_hash (BEP 5), as addresses that others say: nothing vouches for them. The
+ * last event has CAM_ENOENT when nobody knows any. */
 int kad_get_peers(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint64_t tag);
-/* Announces us under info_hash at the k closest, and here when we are among them: this node's address as others see
- * it, with `port`, or port 0: the one that they see. Holders forget it after KAD_LIFE_PEER_S; repeating is the
- * caller's. */
-int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port, uint64_t tag);
-/* How many live entries there are under root, each verified: nobody's word is taken for a number. With `exact`
- * all shards are read; else some at random, until the standard error is 1.5 % of the count or 64 were read. A set
- * of few shards is counted exactly either way. CAM_ENET: nobody answered. */
+/* Announces us under info_hash at the k closest, and here when we are among them: this node's address as
+ * others see it, with `port`, or port 0: the one that they see. Holders forget it after KAD_LIFE_PEER_S;
+ * repeating is the caller's. */
+int kad_announce(struct kad *k, struct now now, const uint8_t info_hash[KAD_ID_SIZE], uint16_t port,
+                 uint64_t tag);
+/* How many live entries there are under root, each verified: nobody's word is taken for a number. With
+ * `exact` all shards are read; else some at random, until the standard error is 1.5 % of the count or 64 were
+ * read. A set of few shards is counted exactly either way. CAM_ENET: nobody answered. */
 int kad_set_count(struct kad *k, struct now now, const uint8_t root[KAD_ID_SIZE], bool exact, uint64_t tag);
 
 /* ---- looking in --------------------------------------------------------------------------------------- */
@@ -224,14 +230,15 @@ struct kad_stats {
     uint64_t in_queries, in_replies, in_errors, out_replies, out_errors;
     uint64_t in_kind[KAD_QUERY_KINDS], out_kind[KAD_QUERY_KINDS]; /* queries; kad_query_name names them */
     uint64_t drop_malformed, drop_unexpected, drop_budget, drop_version; /* why datagrams were dropped */
-    uint64_t refused_signature, refused_stale, refused_token, refused_full, refused_form; /* why puts were refused */
+    uint64_t refused_signature, refused_stale, refused_token, refused_full, refused_form; /* why puts were */
     uint32_t timeouts;
 };
 
 const uint8_t *kad_node_id(const struct kad *k);
 struct addr kad_self_addr(const struct kad *k);      /* as others see us; family 0 while unknown */
 void kad_stats(const struct kad *k, struct kad_stats *ret_stats);
-const char *kad_query_name(unsigned kind); /* "ping", ... as on the wire; "unknown" for 0; NULL past the end */
+/* "ping", ... as on the wire; "unknown" for 0; NULL past the end. */
+const char *kad_query_name(unsigned kind);
 /* The i-th contact of the table in some order; false past the end. */
 bool kad_contact_at(const struct kad *k, struct now now, size_t i, struct kad_contact *ret_contact);
 void kad_check(const struct kad *k); /* asserts every invariant of table, lookups, transactions, store */

@@ -14,8 +14,9 @@
  * Keys of `a` and `r`, in the order they are written (raw bytes ascending):
  *
  *     after 20   age int   cas int   depth int   dig 20   e list   fresh 1   id 20   implied_port 1
- *     info_hash 20   k 32   more 0|1   n int   nodes 26*   nodes6 38*   port int   prefix hex   root 20   salt
- *     seq int   sig 64   since int   split 1   target 20   token   upto 20   v any   values list   want ["n4","n6"]
+ *     info_hash 20   k 32   more 0|1   n int   nodes 26*   nodes6 38*   port int   prefix hex   root 20
+ *     salt   seq int   sig 64   since int   split 1   target 20   token   upto 20   v any   values list
+ *     want ["n4","n6"]
  */
 
 static const char *const method_names[KRPC_METHODS] = {

@@ -1,9 +1,9 @@
 /* KRPC: one datagram as a value, both ways (BEP 5, 32, 42, 43, 44 and the signed sets).
  *
- * `struct krpc_msg` holds every key that any message may carry; absent ones are zero. The decoder borrows from
- * the datagram, so a message lives as long as its bytes. Unknown keys are skipped, as the BEPs ask. A key that we
- * know but that has another type or size is remembered in `bad`: a query is then answered with error 203, a
- * reply is dropped.
+ * `struct krpc_msg` holds every key that any message may carry; absent ones are zero. The decoder borrows
+ * from the datagram, so a message lives as long as its bytes. Unknown keys are skipped, as the BEPs ask. A
+ * key that we know but that has another type or size is remembered in `bad`: a query is then answered with
+ * error 203, a reply is dropped.
  *
  *     struct krpc_msg m;
  *     if (krpc_decode(buf, size, &m)) return CAM_EFORMAT;         // not KRPC at all

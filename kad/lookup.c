@@ -27,7 +27,7 @@ int lookup_find(const struct lookup *l, const uint8_t id[ID_SIZE])
     return -1;
 }
 
-/* ---- who names whom -------------------------------------------------------------------------------------- */
+/* ---- who names whom --------------------------------------------------------------------------------- */
 
 static bool is_silent(uint8_t state)
 {
@@ -36,7 +36,8 @@ static bool is_silent(uint8_t state)
 
 static bool is_held(const struct lookup *l, const struct lookup_node *node)
 {
-    return l->doubted && !node->vouched && node->state != LOOKUP_ANSWERED && (node->named_by & ~l->doubted) == 0;
+    return l->doubted && !node->vouched && node->state != LOOKUP_ANSWERED &&
+           (node->named_by & ~l->doubted) == 0;
 }
 
 bool lookup_is_held(const struct lookup *l, int node)
@@ -57,7 +58,8 @@ static void judge(struct lookup *l, uint64_t namers, uint8_t was, uint8_t is)
     for (; namers; namers &= namers - 1) {
         unsigned who = (unsigned)__builtin_ctzll(namers);
         l->named[who].silent = (uint8_t)(l->named[who].silent - is_silent(was) + is_silent(is));
-        l->named[who].live = (uint8_t)(l->named[who].live - (was == LOOKUP_ANSWERED) + (is == LOOKUP_ANSWERED));
+        l->named[who].live = (uint8_t)(l->named[who].live - (was == LOOKUP_ANSWERED) +
+                                       (is == LOOKUP_ANSWERED));
         unsigned silent = l->named[who].silent, live = l->named[who].live;
         bool told = l->told >> who & 1;
         set_doubt(l, who, told ? silent >= live : silent >= LOOKUP_LIES && silent > live);
@@ -114,11 +116,11 @@ static void set_state(struct lookup *l, int node, enum lookup_state state)
         judge(l, n->named_by, was, n->state);
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------------------ */
 
-/* The place of a node that may be given up for a closer one: the farthest that is held back, or else that was not asked or
- * has failed. One that we knew does not give way to one that somebody names, or few liars, each naming nodes beside the
- * target, would crowd out everybody else before they are asked. */
+/* The place of a node that may be given up for a closer one: the farthest that is held back, or else that was
+ * not asked or has failed. One that we knew does not give way to one that somebody names, or few liars, each
+ * naming nodes beside the target, would crowd out everybody else before they are asked. */
 static int place_to_free(const struct lookup *l, bool named)
 {
     for (int i = l->n - 1; i >= 0 && l->doubted; i--) {
@@ -177,7 +179,8 @@ int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const stru
     return (int)slot;
 
 known:;
-    /* One id at two addresses: a node that came back elsewhere. The first address is believed until it fails. */
+    /* One id at two addresses: a node that came back elsewhere.
+     * The first address is believed until it fails. */
     struct lookup_node *was = &l->nodes[l->order[at]];
     note_namer(l, was, by);
     bool dead = was->state == LOOKUP_FAILED || was->state == LOOKUP_SUSPECT;
@@ -201,8 +204,8 @@ static bool counts(const struct lookup *l, const struct lookup_node *node)
     return can_count(node) && !is_held(l, node);
 }
 
-/* How many nodes lie within a distance is a Poisson number, k at that of the k-th: others were kept from us where the
- * network's size lets one expect many deviations more. */
+/* How many nodes lie within a distance is a Poisson number, k at that of the k-th: others were kept from us
+ * where the network's size lets one expect many deviations more. */
 static bool is_sparse(const struct lookup *l, double distance_of_kth)
 {
     return distance_of_kth * l->least > l->k + LOOKUP_SPARSE * sqrt(l->k);
@@ -256,7 +259,8 @@ static int next_held(const struct lookup *l, size_t width, unsigned held_asked)
     for (unsigned i = 0; i < l->n && before < width; i++) {
         const struct lookup_node *node = &l->nodes[l->order[i]];
         bool held = is_held(l, node);
-        if (!held && (node->state == LOOKUP_ASKED || node->state == LOOKUP_STALLED || node->state == LOOKUP_NEW))
+        if (!held &&
+            (node->state == LOOKUP_ASKED || node->state == LOOKUP_STALLED || node->state == LOOKUP_NEW))
             return -1;
         if (held && node->state == LOOKUP_NEW && next < 0)
             next = l->order[i];

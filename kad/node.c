@@ -101,8 +101,9 @@ int node_ping(struct kad *k, const struct addr *to, const uint8_t *id)
     return ping(k, to, id, RPC_OWNER_TABLE);
 }
 
-/* A ping to somebody whom we only know from his queries, or from hearsay: it counts like a reply, for the query may
- * be forged. Whoever asks in many made-up names would have all our transactions wait for nobody: so few at a time. */
+/* A ping to somebody whom we only know from his queries, or from hearsay: it counts like a reply, for the
+ * query may be forged. Whoever asks in many made-up names would have all our transactions wait for nobody: so
+ * few at a time. */
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id)
 {
     if (k->challenges >= NODE_CHALLENGES_MAX || rpc_is_asking(&k->rpc, to) ||
@@ -123,8 +124,8 @@ static void trim_nodes(struct krpc_msg *r, size_t over)
     }
 }
 
-/* A contact that answers has proven its address; the guard is told when it matters, so that it need not remember
- * everybody whom we ever asked. */
+/* A contact that answers has proven its address; the guard is told when it matters, so that it need not
+ * remember everybody whom we ever asked. */
 static bool is_contact(struct kad *k, const struct addr *addr)
 {
     const struct table *t = &node_net_of(k, addr)->table;
@@ -174,7 +175,8 @@ void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r, bool p
         out.size = 0;
         krpc_encode(&out, r);
     }
-    /* Contacts give way to a value, but nothing else can: one of 1000 bytes (BEP 44) needs more than is usual. */
+    /* Contacts give way to a value, but nothing else can:
+     * one of 1000 bytes (BEP 44) needs more than is usual. */
     if (r->v.data)
         max = room < KAD_DATAGRAM_MAX ? room : KAD_DATAGRAM_MAX;
     if (out.err || out.size > max || !kad_guard_send(k->guard, k->now, to, out.size)) {
@@ -208,7 +210,8 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr)
     return !k->has_network || (k->without & KAD_WITHOUT_ADDRESS_IDS) || id_fits_addr(id, addr);
 }
 
-bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret)
+bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE],
+                      struct addr *ret)
 {
     size_t compact = family == 4 ? 6 : 18, one = KAD_ID_SIZE + compact;
 
@@ -473,7 +476,8 @@ int kad_recv(struct kad *k, struct now now, const struct addr *from, const uint8
     else
         k->stats.in_errors++;
     node_heard(k, &tx, &m);
-    /* A stranger's network is told nothing and believed nothing; a plain ping may still see that it is there. */
+    /* A stranger's network is told nothing and believed nothing;
+     * a plain ping may still see that it is there. */
     if (!node_network_ok(k, &m)) {
         k->stats.drop_version++;
         if (tx.method != KRPC_PING) {

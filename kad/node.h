@@ -13,7 +13,8 @@
  *     event.c    what rises to the caller
  *
  *     datagram -> kad_recv -> query: serve_query -> reply
- *                          -> reply: rpc_take -> node_heard (table) -> by owner: join_answered, request_answered
+ *                          -> reply: rpc_take -> node_heard (table)
+ *                                    -> by owner: join_answered, request_answered
  *     kad_tick  -> rpc_next_due -> node_failed (table) -> by owner: join_failed, request_failed
  *               -> store, join_tick, upkeep_tick, request_tick
  */
@@ -36,7 +37,7 @@
 #define NODE_LOST_MAX 16            /* contacts that died, remembered to be tried again */
 #define NODE_DEAD_MAX 24            /* addresses that did not answer lately: lookups ask them last */
 #define NODE_DEAD_MS 30000
-#define NODE_LIARS_MAX 16           /* addresses that named the dead lately: whom they name, lookups ask last */
+#define NODE_LIARS_MAX 16           /* addresses that named the dead lately: whom they name is asked last */
 #define NODE_LIARS_MS 120000
 #define NODE_VOTES_MAX 5            /* what others say our address is */
 #define NODE_VOTES_NEEDED 3
@@ -143,7 +144,8 @@ struct kad {
     uint16_t greet_credit;     /* in thousandths of a ping */
     uint8_t looks;             /* how often we have looked around us since the first lookup */
     uint64_t greet_ms;
-    uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms, look_ms; /* when next */
+    /* When next. */
+    uint64_t doubt_ms, candidate_ms, liveness_ms, refresh_ms, handover_ms, replicate_ms, look_ms;
     struct node_newcomer *newcomers;
     uint32_t walk_cursor;
 
@@ -187,14 +189,15 @@ void node_query_again(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
 size_t node_room(struct kad *k, const struct addr *to);
 /* Has this address proven that it is where it says it is: to the guard, or as a contact that answers? */
 bool node_is_proven(struct kad *k, const struct addr *addr);
-/* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. `promises`: it says that
- * something is stored, and leaves after the commit. */
+/* Sends a reply or error if the address's budget allows; `nodes` give way before the rest. `promises`: it
+ * says that something is stored, and leaves after the commit. */
 void node_reply(struct kad *k, const struct addr *to, struct krpc_msg *r, bool promises);
 bool node_network_ok(const struct kad *k, const struct krpc_msg *m);
 /* May a node with this id and address be a contact at all? Neither we ourselves, nor against BEP 42. */
 bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr);
 /* The next node of a `nodes` or `nodes6` string, skipping what is not acceptable. */
-bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE], struct addr *ret);
+bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE],
+                      struct addr *ret);
 int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id);
 /* It did not answer lately, or fails in the table. */
@@ -202,8 +205,8 @@ bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr);
 /* Nodes that it named did not answer, or those that it named lately do. */
 void node_note_liar(struct kad *k, const struct addr *addr, bool lies);
 bool node_is_liar(struct kad *k, const struct addr *addr);
-/* How many nodes the network has: at most, by the larger of what our surroundings and finished lookups say, and at
- * least, by the smaller. */
+/* How many nodes the network has: at most, by the larger of what our surroundings and finished lookups say,
+ * and at least, by the smaller. */
 double node_estimate(struct kad *k);
 double node_estimate_least(struct kad *k);
 double node_net_estimate(const struct kad *k, struct node_net *net); /* what our surroundings say */
@@ -219,7 +222,7 @@ void join_clear(struct kad *k);
 int join_add(struct kad *k, const struct addr *addr);                                     /* kad_join */
 int join_hint(struct kad *k, const struct addr *addr);                                    /* kad_hint */
 int join_remember(struct kad *k, const uint8_t id[KAD_ID_SIZE], const struct addr *addr); /* from disk */
-void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr);                /* dropped from the table */
+void join_lost(struct kad *k, const uint8_t *id, const struct addr *addr); /* dropped from the table */
 bool join_pending(const struct kad *k);     /* somebody is left to ask */
 void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m);
 void join_failed(struct kad *k, const struct rpc_tx *tx);
@@ -233,7 +236,7 @@ uint64_t join_deadline_ms(const struct kad *k);
 
 void upkeep_init(struct kad *k);
 void upkeep_clear(struct kad *k);
-void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr); /* a new contact in the table */
+void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr); /* new in the table */
 void upkeep_booted(struct kad *k);    /* the first lookup of our own id has ended */
 void upkeep_doubt(struct kad *k);     /* a contact did not answer: look again soon */
 void upkeep_again(struct kad *k);     /* somebody answers again: ask all who were in doubt */

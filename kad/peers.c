@@ -57,7 +57,8 @@ static bool found_add(struct peers *p, const struct addr *peer)
     unsigned net = peer->family == 6;
 
     for (unsigned i = 0; i < p->n[net]; i++)
-        if (p->found[net][i].port == peer->port && memcmp(p->found[net][i].ip, peer->ip, sizeof peer->ip) == 0)
+        if (p->found[net][i].port == peer->port &&
+            memcmp(p->found[net][i].ip, peer->ip, sizeof peer->ip) == 0)
             return false;
     if (p->n[net] >= PEERS_FOUND_MAX || !found_grow(p, net))
         return false;

@@ -309,7 +309,8 @@ void request_check(const struct kad *k)
             const struct lookup *l = r->legs[i];
             lookup_check(l);
             for (unsigned j = 0; r->n_legs > 1 && j < l->n; j++)
-                assert(!was_asked(&l->nodes[l->order[j]]) || !asked_elsewhere(r, i, l->nodes[l->order[j]].id));
+                assert(!was_asked(&l->nodes[l->order[j]]) ||
+                       !asked_elsewhere(r, i, l->nodes[l->order[j]].id));
         }
     }
     assert(n == k->n_requests && active == k->n_active && inner == k->n_inner);

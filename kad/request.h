@@ -123,24 +123,27 @@ static inline struct lookup_node *request_node(struct request *r, struct request
 /* Sends a write or another query of the second phase to a node; counted in r->writing. */
 int request_send(struct kad *k, struct request *r, struct request_node at, struct krpc_msg *q, uint16_t part);
 
-/* The k closest that are to hold a record are sent a put each; those that refused are replaced by the next. */
+/* The k closest that are to hold a record are sent a put each;
+ * those that refused are replaced by the next. */
 void request_write_more(struct kad *k, struct request *r,
-                        void (*fill)(const struct request *r, const struct lookup_node *node, struct krpc_msg *q));
+                        void (*fill)(const struct request *r, const struct lookup_node *node,
+                                     struct krpc_msg *q));
 /* Takes note of what became of one put: true when the node took it. m NULL: no answer. */
 bool request_note_write(struct request *r, struct lookup_node *node, const struct krpc_msg *m);
 int request_write_status(const struct request *r); /* of the final event of a put */
 
-/* ---- walk.c: items -------------------------------------------------------------------------------------- */
+/* ---- walk.c: items ---------------------------------------------------------------------------------- */
 
 void walk_begin(struct kad *k, struct request *r);            /* our own store is a source too */
 void walk_query(const struct request *r, struct krpc_msg *q); /* the arguments of its get */
 void walk_value(struct kad *k, struct request *r, struct lookup_node *node, const struct krpc_msg *m);
 void walk_looked_up(struct kad *k, struct request *r);
-void walk_written(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m); /* m NULL: no answer */
+/* m NULL: no answer. */
+void walk_written(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m);
 int walk_set_item(struct request *r, const struct kad_item *item);
 void walk_put_query(const struct request *r, const struct lookup_node *node, struct krpc_msg *q);
 
-/* ---- setwalk.c: signed sets ------------------------------------------------------------------------------ */
+/* ---- setwalk.c: signed sets ------------------------------------------------------------------------- */
 
 int setwalk_for_part(struct request *r, struct request *reader, const struct kad_shard_id *at, bool fresh);
 int setwalk_for_put(struct request *r, const uint8_t root[KAD_ID_SIZE], const struct kad_entry *entry);
@@ -150,8 +153,10 @@ void setwalk_begin(struct kad *k, struct request *r);
 void setwalk_query(const struct request *r, struct krpc_msg *q);
 void setwalk_value(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m);
 void setwalk_looked_up(struct kad *k, struct request *r);
-void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m);
+void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                     const struct krpc_msg *m);
 /* The second-phase query that `part` stood for, to be sent again. */
-bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part, struct krpc_msg *q);
+bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                   struct krpc_msg *q);
 
 #endif

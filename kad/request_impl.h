@@ -13,17 +13,20 @@
 
 void request_free_legs(struct request *r);
 /* One more lookup of the request's target; NULL: REQUEST_LEGS_MAX, or no memory. */
-struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family, uint8_t wanted, uint8_t alpha);
-/* A node for a leg, unless another leg has it. `by`: the node of that leg that named it, -1: we knew it. Its index
- * there, or -1. */
-int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const uint8_t *id, const struct addr *addr);
+struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family, uint8_t wanted,
+                               uint8_t alpha);
+/* A node for a leg, unless another leg has it. `by`: the node of that leg that named it, -1: we knew it. Its
+ * index there, or -1. */
+int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const uint8_t *id,
+                  const struct addr *addr);
 /* Remembers for the next lookups who named the dead in these. */
 void request_note_liars(struct kad *k, const struct request *r);
-/* A get that found nothing goes once more, over paths that avoid everybody asked so far: true when there are any. */
+/* A get that found nothing goes once more, over paths that avoid everybody asked so far:
+ * true when there are any. */
 bool request_try_paths(struct kad *k, struct request *r);
-/* Takes the nodes that the answer of `asked` names. `hop`: where to note up to `max` of them for a trace, or NULL;
- * returns how many were noted. */
-size_t request_learn(struct kad *k, struct request *r, struct request_node asked, uint8_t family, struct span list,
-                     struct kad_contact *hop, size_t max);
+/* Takes the nodes that the answer of `asked` names. `hop`: where to note up to `max` of them for a trace, or
+ * NULL; returns how many were noted. */
+size_t request_learn(struct kad *k, struct request *r, struct request_node asked, uint8_t family,
+                     struct span list, struct kad_contact *hop, size_t max);
 
 #endif

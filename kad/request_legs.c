@@ -13,7 +13,8 @@ void request_free_legs(struct request *r)
     r->n_legs = 0;
 }
 
-struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family, uint8_t wanted, uint8_t alpha)
+struct lookup *request_add_leg(struct kad *k, struct request *r, uint8_t family, uint8_t wanted,
+                               uint8_t alpha)
 {
     if (r->n_legs == REQUEST_LEGS_MAX)
         return NULL;
@@ -41,7 +42,8 @@ static bool in_other_leg(const struct request *r, uint8_t family, const struct l
     return false;
 }
 
-int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const uint8_t *id, const struct addr *addr)
+int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const uint8_t *id,
+                  const struct addr *addr)
 {
     struct lookup *l = r->legs[leg];
 
@@ -51,7 +53,8 @@ int request_offer(struct kad *k, struct request *r, unsigned leg, int by, const 
 }
 
 /* Spreads what the table knows over `paths` new legs of one family. */
-static void seed_legs(struct kad *k, struct request *r, unsigned net, unsigned paths, uint8_t wanted, uint8_t alpha)
+static void seed_legs(struct kad *k, struct request *r, unsigned net, unsigned paths, uint8_t wanted,
+                      uint8_t alpha)
 {
     const struct table_contact *found[LOOKUP_MAX];
     const struct table *t = &k->net[net].table;
@@ -96,8 +99,8 @@ void request_look(struct kad *k, struct request *r, const uint8_t target[KAD_ID_
             continue;
         table_touch(t, k->now.mono_ms, r->target);
         bool many = r->kind == REQUEST_BOOT && t->n >= REQUEST_PATHS && !(k->without & KAD_WITHOUT_PATHS);
-        /* Nobody waits for the first lookup of our own id: each of its paths asks one after another, so nobody
-         * for nothing. */
+        /* Nobody waits for the first lookup of our own id: each of its paths asks one after another, so
+         * nobody for nothing. */
         uint8_t alpha = r->kind == REQUEST_BOOT ? 1 : k->alpha;
         seed_legs(k, r, net, many ? REQUEST_PATHS : 1, k->k, alpha);
     }
@@ -157,7 +160,8 @@ size_t request_closest(const struct request *r, uint8_t family, struct request_n
         for (size_t i = 0; i < count; i++) {
             const uint8_t *id = r->legs[leg]->nodes[found[i]].id;
             size_t at = n;
-            while (at > 0 && id_compare(r->target, id, r->legs[ret[at - 1].leg]->nodes[ret[at - 1].node].id) < 0)
+            while (at > 0 &&
+                   id_compare(r->target, id, r->legs[ret[at - 1].leg]->nodes[ret[at - 1].node].id) < 0)
                 at--;
             if (at == max)
                 break;
@@ -217,8 +221,8 @@ static int leg_for(struct kad *k, struct request *r, unsigned asked, uint8_t fam
 }
 
 /* Takes the nodes that an answer names. `hop`: where to note them for a trace, or NULL. */
-size_t request_learn(struct kad *k, struct request *r, struct request_node asked, uint8_t family, struct span list,
-                     struct kad_contact *hop, size_t max)
+size_t request_learn(struct kad *k, struct request *r, struct request_node asked, uint8_t family,
+                     struct span list, struct kad_contact *hop, size_t max)
 {
     uint8_t id[KAD_ID_SIZE];
     struct addr addr;

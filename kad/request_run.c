@@ -26,15 +26,16 @@ static void note_latency(struct kad *k, const struct request *r)
             k->latency[i] /= 2;
 }
 
-/* What the k closest say about how many nodes there are; an average over the lookups, each counting a quarter. */
+/* What the k closest say about how many nodes there are; an average over the lookups,
+ * each counting a quarter. */
 static void note_estimate(struct kad *k, const struct request *r)
 {
     const struct lookup *l = r->n_legs == 1 ? r->legs[0] : NULL;
     uint8_t found[LOOKUP_MAX];
     double num = 0, den = 0;
 
-    /* What others chose to have looked up may be crowded by them; what we chose ourselves always counts, or an
-     * estimate from when the network was small would call everything crowded ever after. */
+    /* What others chose to have looked up may be crowded by them; what we chose ourselves always counts, or
+     * an estimate from when the network was small would call everything crowded ever after. */
     if (!l || r->fixed || (lookup_width(l) != l->k && r->kind != REQUEST_REFRESH) ||
         lookup_closest(l, found, k->k) < k->k)
         return;
@@ -60,7 +61,8 @@ static void finish_find(struct kad *k, struct request *r)
     while (e.n_contacts < k->k && (at[0] < n[0] || at[1] < n[1])) {
         unsigned f = at[0] == n[0];
         if (!f && at[1] < n[1])
-            f = id_compare(r->target, request_node(r, found[1][at[1]])->id, request_node(r, found[0][at[0]])->id) < 0;
+            f = id_compare(r->target, request_node(r, found[1][at[1]])->id,
+                           request_node(r, found[0][at[0]])->id) < 0;
         const struct lookup_node *node = request_node(r, found[f][at[f]++]);
         struct kad_contact *c = &contacts[e.n_contacts++];
         memcpy(c->id, node->id, KAD_ID_SIZE);
@@ -189,8 +191,8 @@ void request_pump(struct kad *k, struct request *r)
 int request_send(struct kad *k, struct request *r, struct request_node at, struct krpc_msg *q, uint16_t part)
 {
     struct lookup_node *node = request_node(r, at);
-    struct rpc_tx tx = {.to = node->addr, .owner = RPC_OWNER_REQUEST, .leg = at.leg, .node = at.node, .part = part,
-                        .request = r};
+    struct rpc_tx tx = {.to = node->addr, .owner = RPC_OWNER_REQUEST, .leg = at.leg, .node = at.node,
+                        .part = part, .request = r};
 
     assert(part != PART_LOOKUP);
     memcpy(tx.id, node->id, KAD_ID_SIZE);
@@ -265,7 +267,8 @@ static void lookup_answer(struct kad *k, struct request *r, const struct rpc_tx 
 static void ping_ended(struct kad *k, struct request *r, const struct rpc_tx *tx, const struct krpc_msg *m)
 {
     struct kad_contact c = {.addr = tx->to};
-    struct kad_event e = {.kind = KAD_EVENT_PING, .tag = r->tag, .last = true, .contacts = &c, .n_contacts = 1};
+    struct kad_event e = {.kind = KAD_EVENT_PING, .tag = r->tag, .last = true, .contacts = &c,
+                          .n_contacts = 1};
 
     e.status = m ? 0 : CAM_ETIMEOUT;
     c.rtt_ms = (uint32_t)(k->now.mono_ms - tx->sent_ms);

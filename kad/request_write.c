@@ -29,7 +29,8 @@ static void write_family(struct kad *k, struct request *r, uint8_t family,
 }
 
 void request_write_more(struct kad *k, struct request *r,
-                        void (*fill)(const struct request *r, const struct lookup_node *node, struct krpc_msg *q))
+                        void (*fill)(const struct request *r, const struct lookup_node *node,
+                                     struct krpc_msg *q))
 {
     write_family(k, r, 4, fill);
     write_family(k, r, 6, fill);

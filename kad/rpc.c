@@ -52,7 +52,8 @@ void rpc_measured(struct rpc *r, uint32_t rtt_ms)
     r->dev4_ms = (uint32_t)(r->dev4_ms + ((off < 0 ? -off : off) - r->dev4_ms / 4));
 }
 
-void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms, uint16_t *ret_hard_ms)
+void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms,
+                  uint16_t *ret_hard_ms)
 {
     uint32_t patience = RPC_HARD_MAX_MS, least = RPC_HARD_MIN_MS;
 
@@ -168,7 +169,7 @@ bool rpc_next_due(struct rpc *r, uint64_t mono_ms, struct rpc_tx *ret, bool *ret
         if (tx->stalled++ == 0)
             tx->due_ms = tx->sent_ms + tx->hard_ms;
         if (tx->due_ms <= mono_ms)
-            r->scan = slot; /* looked at again at once: unless it has been sent again by then, it has failed */
+            r->scan = slot; /* looked at again at once: has it not been sent again by then, it failed */
         else if (tx->due_ms < r->scan_next_ms)
             r->scan_next_ms = tx->due_ms;
         *ret = *tx;

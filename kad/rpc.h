@@ -1,12 +1,13 @@
 /* Our own queries on their way, the time to give each, and the queue of datagrams that wait to be sent.
  *
- * A transaction is found again by its id (a slot, and 32 bits of SipHash of a counter under a secret key: to others as
- * good as random, and no system call for each) and only if the reply comes from the address that was asked. Its
- * patience adapts to the contact: soft = RTT + 4 deviations, after which the walk it belongs to may send it again or
- * ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after which it has failed. What is sent again
- * has its hard time-out from then, and when a third of that is over it may be sent once more, at no cost in time: with
- * one datagram in fifty lost, one query in 600 would still be unanswered after two sendings, and one in 16,000 is
- * after three. For an address never heard before, all round trips together are the estimate.
+ * A transaction is found again by its id (a slot, and 32 bits of SipHash of a counter under a secret key: to
+ * others as good as random, and no system call for each) and only if the reply comes from the address that
+ * was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk it belongs
+ * to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after which
+ * it has failed. What is sent again has its hard time-out from then, and when a third of that is over it may
+ * be sent once more, at no cost in time: with one datagram in fifty lost, one query in 600 would still be
+ * unanswered after two sendings, and one in 16,000 is after three. For an address never heard before, all
+ * round trips together are the estimate.
  *
  *     struct rpc_tx tx = {.to = addr, .method = KRPC_PING, .owner = RPC_OWNER_TABLE};
  *     rpc_timeouts(&rpc, contact, &tx.soft_ms, &tx.hard_ms);
@@ -30,7 +31,7 @@
 #define RPC_HARD_MIN_MS 200
 #define RPC_HARD_MAX_MS 1000
 #define RPC_RETRIES 2          /* how often a query may be sent again */
-#define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting in a queue; further ones are lost like on the wire */
+#define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting in a queue; more are lost like on the wire */
 
 enum rpc_owner {
     RPC_OWNER_NONE,    /* whoever asked is gone: the answer still tells that the contact lives */
@@ -74,14 +75,15 @@ uint32_t rpc_in_flight(const struct rpc *r);
 /* A measured round trip, of anyone. */
 void rpc_measured(struct rpc *r, uint32_t rtt_ms);
 /* Patience for a contact with that mean and deviation; rtt_ms = TABLE_RTT_UNKNOWN for a stranger. */
-void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms, uint16_t *ret_hard_ms);
+void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms,
+                  uint16_t *ret_hard_ms);
 
 /* Takes a copy of tx, whose tid and times it fills in. False when RPC_TX_MAX are in flight. */
 bool rpc_begin(struct rpc *r, uint64_t mono_ms, struct rpc_tx *tx);
 /* Finds the transaction that `from` answers, copies it out and frees it. */
 bool rpc_take(struct rpc *r, struct span tid, const struct addr *from, struct rpc_tx *ret);
-/* The next transaction whose patience is over: stalled (still waiting, and may be sent again now) or failed (freed:
- * ret_failed). None fails that has not stalled before. False: no more now. */
+/* The next transaction whose patience is over: stalled (still waiting, and may be sent again now) or failed
+ * (freed: ret_failed). None fails that has not stalled before. False: no more now. */
 bool rpc_next_due(struct rpc *r, uint64_t mono_ms, struct rpc_tx *ret, bool *ret_failed);
 /* The stalled transaction was sent once more. */
 void rpc_resent(struct rpc *r, uint64_t mono_ms, const struct rpc_tx *tx);
@@ -92,7 +94,7 @@ uint64_t rpc_deadline_ms(const struct rpc *r);
 void rpc_trim(struct rpc *r); /* gives its memory back when nothing is in flight */
 void rpc_check(const struct rpc *r);
 
-/* ---- datagrams waiting to be sent ----------------------------------------------------------------------- */
+/* ---- datagrams waiting to be sent ------------------------------------------------------------------- */
 
 struct rpc_queue { /* has no memory while nothing waits */
     uint8_t *buf;

@@ -1,6 +1,6 @@
-/* Answers to the queries of others. Each handler reads its arguments, does bounded work and fills in one reply;
- * what a peer may not do is answered with the error code that BEP 5 or BEP 44 names for it. The reply to a write that
- * was done waits for the commit. */
+/* Answers to the queries of others. Each handler reads its arguments, does bounded work and fills in one
+ * reply; what a peer may not do is answered with the error code that BEP 5 or BEP 44 names for it. The reply
+ * to a write that was done waits for the commit. */
 #include <string.h>
 
 #include "core/err.h"
@@ -29,8 +29,8 @@ static void reply_error(struct kad *k, const struct addr *from, const struct krp
     node_reply(k, from, &r, false);
 }
 
-/* Where the k closest that we know stand too close together for a network of our size, half of the answer names those
- * beyond: else whoever crowds around a target would be all that is ever named. */
+/* Where the k closest that we know stand too close together for a network of our size, half of the answer
+ * names those beyond: else whoever crowds around a target would be all that is ever named. */
 static size_t name_beyond(const struct kad *k, struct node_net *net, const uint8_t *target,
                           const struct table_contact **found, size_t n)
 {
@@ -48,7 +48,8 @@ static size_t name_beyond(const struct kad *k, struct node_net *net, const uint8
     return n > half ? n : net->table.k;
 }
 
-static struct span closest_nodes(const struct kad *k, struct node_net *net, const uint8_t *target, uint8_t *buf)
+static struct span closest_nodes(const struct kad *k, struct node_net *net, const uint8_t *target,
+                                 uint8_t *buf)
 {
     const struct table_contact *found[SERVE_NEAR_MAX];
     uint8_t *at = buf;
@@ -139,8 +140,8 @@ static int serve_announce_peer(struct kad *k, const struct addr *from, const str
     return kad_store_announce(k->store, k->now, q->target, &peer, from);
 }
 
-static int serve_get(struct kad *k, const struct addr *from, const struct krpc_msg *q, struct serve_parts *parts,
-                     struct krpc_msg *r)
+static int serve_get(struct kad *k, const struct addr *from, const struct krpc_msg *q,
+                     struct serve_parts *parts, struct krpc_msg *r)
 {
     struct kad_item *item = &parts->item;
 
@@ -150,8 +151,8 @@ static int serve_get(struct kad *k, const struct addr *from, const struct krpc_m
     add_nodes(k, from, q, q->target, parts, r);
     if (kad_store_get(k->store, k->now, q->target, item))
         return 0;
-    /* Who asks with the very version that we hold is another holder in its hour: it sees to the rest of them, and we
-     * need not in ours (paper, section 2.5). An item that cannot change has the version 0. */
+    /* Who asks with the very version that we hold is another holder in its hour: it sees to the rest of them,
+     * and we need not in ours (paper, section 2.5). An item that cannot change has the version 0. */
     if (q->has_seq && q->seq == item->seq && node_is_proven(k, from))
         kad_store_seen(k->store, k->now, KAD_RECORD_ITEM, q->target, NULL);
     if (item->is_mutable) {
@@ -187,8 +188,8 @@ static int serve_put(struct kad *k, const struct addr *from, const struct krpc_m
     return code;
 }
 
-static int serve_sget(struct kad *k, const struct addr *from, const struct krpc_msg *q, struct serve_parts *parts,
-                      struct krpc_msg *r)
+static int serve_sget(struct kad *k, const struct addr *from, const struct krpc_msg *q,
+                      struct serve_parts *parts, struct krpc_msg *r)
 {
     struct kad_shard_id shard;
     struct kad_set_page page;
@@ -257,7 +258,8 @@ static bool take_credit(struct kad *k)
     return true;
 }
 
-/* Somebody asked us something and may be a contact. It becomes one if it answers a ping; those are rationed. */
+/* Somebody asked us something and may be a contact. It becomes one if it answers a ping;
+ * those are rationed. */
 static void greet(struct kad *k, const struct addr *from, const struct krpc_msg *q)
 {
     struct node_net *net = node_net_of(k, from);

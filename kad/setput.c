@@ -88,8 +88,9 @@ void setput_begin(struct kad *k, struct request *r)
 
 /* ---- putting ------------------------------------------------------------------------------------------- */
 
-/* Of the k closest, where readers look, as many called the shard split as took the entry, or more. Those beyond them,
- * who are put an entry too where the closest stand suspiciously close, may not have heard of the split. */
+/* Of the k closest, where readers look, as many called the shard split as took the entry, or more. Those
+ * beyond them, who are put an entry too where the closest stand suspiciously close, may not have heard of the
+ * split. */
 static bool is_sent_down(const struct kad *k, struct request *r)
 {
     struct request_node found[LOOKUP_MAX];
@@ -142,7 +143,8 @@ static void store_here(struct kad *k, struct request *r)
 void setput_looked_up(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
-    /* Where not nearly all call it split the others are asked by putting it there: readers might believe the others. */
+    /* Where not nearly all call it split the others are asked by putting it there:
+     * readers might believe the others. */
     bool deeper = setwalk_is_split(w) && setwalk_is_sure(w);
 
     if (w->guessed && !deeper) {

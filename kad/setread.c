@@ -225,7 +225,8 @@ static bool todo_push(struct setread *rd, const struct kad_shard_id *at, bool do
     return true;
 }
 
-/* The children of a split shard are to be read too; of them in any order when only some entries are wanted. */
+/* The children of a split shard are to be read too;
+ * of them in any order when only some entries are wanted. */
 static void add_children(struct kad *k, struct setread *rd, const struct setwalk *w)
 {
     unsigned first = rd->fresh ? rng_below(&k->rng, 16) : 0;
@@ -418,8 +419,8 @@ void setread_part_ended(struct kad *k, struct request *part)
     struct setread *rd = r->read;
     struct setwalk *w = part->set;
     bool enough = rd->fresh && rd->max && w->finds.n + rd->above.n >= rd->max;
-    /* A shard keeps its last entry when it splits, so one without any was not split: where liars are many they would
-     * lead us on for ever. The root may have lost its last, and costs sixteen shards at most. */
+    /* A shard keeps its last entry when it splits, so one without any was not split: where liars are many
+     * they would lead us on for ever. The root may have lost its last, and costs sixteen shards at most. */
     bool split = setwalk_is_split(w) && (w->finds.n > 0 || w->shard.depth == 0) && !enough;
     struct kad_shard_id top = {.depth = 0};
 

@@ -45,7 +45,8 @@ int setread_for_get(struct request *r, const uint8_t root[KAD_ID_SIZE], bool fre
 int setread_for_count(struct request *r, const uint8_t root[KAD_ID_SIZE], bool exact);
 void setread_free(struct setread *rd);
 void setread_begin(struct kad *k, struct request *r);
-/* The shard of this part has been read, or has had its time. part is gone afterwards, and its reader may be. */
+/* The shard of this part has been read, or has had its time. part is gone afterwards,
+ * and its reader may be. */
 void setread_part_ended(struct kad *k, struct request *part);
 
 #endif

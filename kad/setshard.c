@@ -10,16 +10,16 @@
  *      |  +---- has a parent ----> PARENT: it is not split (any more): MOVE all our entries up, then COMPARE
  *      |                                   it is: TEACH those of its holders that do not know, then COMPARE
  *      |
- *      +------- is split --------> DOWN: to each child in turn that our entries belong to, and on to its children
- *                                   |    where it is split itself: MOVE our entries of it
+ *      +------- is split --------> DOWN: to each child in turn that our entries belong to, and on to its
+ *                                   |    children where it is split itself: MOVE our entries of it
  *                                   |
- *                                   +--- the children hold few together ---> GATHER: read them all into our shard,
- *                                   |                                        which is no longer split
+ *                                   +--- the children hold few together ---> GATHER: read them all into
+ *                                   |                                        our shard, no longer split
  *                                   +--- else ---> the mark is good for another week (end)
  *
- *     MOVE: one entry after another to those of the k closest who lack it; when half of them have it, it is dropped
- *     here. The last entry of a split shard stays: by it others hear of the shard, and whoever hears of it compares
- *     itself and learns that it is split.
+ *     MOVE: one entry after another to those of the k closest who lack it; when half of them have it, it is
+ *     dropped here. The last entry of a split shard stays: by it others hear of the shard, and whoever hears
+ *     of it compares itself and learns that it is split.
  *
  * Going down and coming up again both leave every entry where a reader finds it, at each moment: it is
  * dropped above when it lies below, and a shard takes off its split mark when it holds all that its
@@ -69,8 +69,8 @@ struct setshard *setshard_new(const struct kad_record *record)
     return keep;
 }
 
-static void entry_query(const struct setwalk *w, const struct lookup_node *node, const struct kad_entry *entry,
-                        struct krpc_msg *q)
+static void entry_query(const struct setwalk *w, const struct lookup_node *node,
+                        const struct kad_entry *entry, struct krpc_msg *q)
 {
     q->method = KRPC_SPUT;
     q->target = w->root;
@@ -324,8 +324,8 @@ static bool have_lasting(struct kad *k, const struct setshard *keep)
     return false;
 }
 
-/* Nobody hears of a split shard without entries, and no reader believes that it is one. When ours go, the one of a
- * child's that we have just seen which lives longest comes back to it. */
+/* Nobody hears of a split shard without entries, and no reader believes that it is one. When ours go, the one
+ * of a child's that we have just seen which lives longest comes back to it. */
 static void keep_one(struct kad *k, const struct setwalk *w)
 {
     const struct setshard *keep = w->keep;
@@ -549,7 +549,8 @@ static void pages_read(struct kad *k, struct request *r)
     }
 }
 
-void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m)
+void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                     const struct krpc_msg *m)
 {
     struct setshard *keep = r->set->keep;
 

@@ -1,4 +1,5 @@
-/* One shard of a signed set, looked at over all its holders: who has what, and the pages of those that differ. */
+/* One shard of a signed set, looked at over all its holders: who has what,
+ * and the pages of those that differ. */
 #include "kad/setwalk.h"
 
 #include <assert.h>
@@ -189,7 +190,7 @@ static uint8_t group_of(struct setwalk *w, const uint8_t *digest)
         if (memcmp(w->digests[g], digest, KAD_ID_SIZE) == 0)
             return (uint8_t)g;
     if (w->n_groups == SETWALK_GROUPS_MAX)
-        return SETWALK_GROUPS_MAX - 1; /* nobody's digest: told apart no further, at worst something is sent twice */
+        return SETWALK_GROUPS_MAX - 1; /* told apart no further: at worst something is sent twice */
     memcpy(w->digests[g], digest, KAD_ID_SIZE);
     return w->n_groups++;
 }
@@ -254,9 +255,10 @@ bool setwalk_is_split(const struct setwalk *w)
         split += w->holders[i].split;
         holding += w->holders[i].held > 0 || w->holders[i].split;
     }
-    /* Holders learn of a split one after another, so few are enough; but one alone could lie, and few that do so level
-     * after level would send a reader through every shard there could be. Below what few called split it takes two of
-     * three: that liars have so many seats in one of the sixteen children by chance is rare enough to end it. */
+    /* Holders learn of a split one after another, so few are enough; but one alone could lie, and few that do
+     * so level after level would send a reader through every shard there could be. Below what few called
+     * split it takes two of three: that liars have so many seats in one of the sixteen children by chance is
+     * rare enough to end it. */
     if (w->doubted && !setwalk_is_sure(w))
         return false;
     return w->shard.depth < KAD_SHARD_DEPTH_MAX && split > 0 && (split >= 2 || holding == 1);
@@ -281,7 +283,8 @@ static void range_ask(struct kad *k, struct request *r, unsigned i)
     struct krpc_msg q = {.kind = KRPC_QUERY};
 
     range_query(r->set, range, &q);
-    range->running = request_send(k, r, r->set->holders[range->holder].at, &q, (uint16_t)(PART_RANGE + i)) == 0;
+    range->running = request_send(k, r, r->set->holders[range->holder].at, &q,
+                                  (uint16_t)(PART_RANGE + i)) == 0;
 }
 
 static void add_range(struct setwalk *w, unsigned holder, const uint8_t *after, const uint8_t *upto)
@@ -296,7 +299,8 @@ static void add_range(struct setwalk *w, unsigned holder, const uint8_t *after, 
     memcpy(range->upto, upto, KAD_SLOT_SIZE);
 }
 
-/* Everything after `after` in equal parts of the slot space that is left in the shard, one for each walker. */
+/* Everything after `after` in equal parts of the slot space that is left in the shard,
+ * one for each walker. */
 static void spread(struct setwalk *w, const unsigned *walkers, unsigned n)
 {
     uint8_t after[KAD_SLOT_SIZE], upto[KAD_SLOT_SIZE];
@@ -306,7 +310,8 @@ static void spread(struct setwalk *w, const unsigned *walkers, unsigned n)
     /* The last slot of the shard: its prefix, then ones. */
     memset(upto, 0xff, sizeof upto);
     for (unsigned i = 0; i < w->shard.depth; i++) {
-        unsigned digit = (unsigned)(w->shard.prefix[i] <= '9' ? w->shard.prefix[i] - '0' : w->shard.prefix[i] - 'a' + 10);
+        char hex = w->shard.prefix[i];
+        unsigned digit = (unsigned)(hex <= '9' ? hex - '0' : hex - 'a' + 10);
         upto[i / 2] = (uint8_t)(i % 2 ? (upto[i / 2] & 0xf0) | digit : (upto[i / 2] & 0x0f) | digit << 4);
     }
     end = be64(upto);
@@ -389,7 +394,8 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
     w->holders[range->holder].split = w->holders[range->holder].split || m->split;
     bool any = take_list(k, w, m->entries, w->holders[range->holder].group, range->after, last);
     /* A cursor that does not move forward would never end. */
-    if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 || ++range->pages >= SETWALK_PAGES_MAX)
+    if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 ||
+        ++range->pages >= SETWALK_PAGES_MAX)
         return;
     memcpy(range->after, last, KAD_SLOT_SIZE);
     range_ask(k, r, i);
@@ -397,8 +403,8 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
 
 /* ---- by kind ------------------------------------------------------------------------------------------- */
 
-/* Where only few call a shard split, it is not for those who named nodes that do not exist to say: a reader would go
- * through sixteen more. */
+/* Where only few call a shard split, it is not for those who named nodes that do not exist to say: a reader
+ * would go through sixteen more. */
 static void pass_over_liars(struct request *r)
 {
     struct setwalk *w = r->set;
@@ -424,7 +430,8 @@ void setwalk_looked_up(struct kad *k, struct request *r)
         setread_part_ended(k, r);
 }
 
-void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m)
+void setwalk_written(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                     const struct krpc_msg *m)
 {
     if (r->kind == REQUEST_SET_PUT) {
         setput_written(k, r, at, m);
@@ -439,7 +446,8 @@ void setwalk_written(struct kad *k, struct request *r, struct request_node at, u
         setread_part_ended(k, r);
 }
 
-bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part, struct krpc_msg *q)
+bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                   struct krpc_msg *q)
 {
     (void)k;
     if (r->kind == REQUEST_SET_PUT) {

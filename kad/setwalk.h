@@ -3,17 +3,18 @@
  * setshard.c (keeping a shard that we hold the same at all its holders).
  *
  *     part of a read  LOOKING (sget, first pages) -> WRITING (further pages) -> setread_part_ended
- *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or the end
+ *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or
+ *                     the end
  *     keep            LOOKING -> WRITING (pages, then sputs) -> the next shard of its tour, or the end
  */
 #ifndef KAD_SETWALK_H
 #define KAD_SETWALK_H
 #include "kad/request.h"
 
-#define SETWALK_FOUND_MAX 16384   /* entries in memory; a reader delivers a shard when it is through with it */
+#define SETWALK_FOUND_MAX 16384   /* entries in memory; a reader delivers each shard it is through with */
 #define SETWALK_RANGES_MAX 32     /* walks side by side in one shard */
 #define SETWALK_SPREAD 8          /* of those, over one digest */
-#define SETWALK_SMALL 64          /* entries: up to this every reading asks SETWALK_HOLDERS holders for all of it */
+#define SETWALK_SMALL 64          /* entries: up to this every reading asks SETWALK_HOLDERS for all of it */
 #define SETWALK_HOLDERS 3
 #define SETWALK_PAGES_MAX 1024    /* pages of one range */
 #define SETWALK_GROUPS_MAX 32     /* distinct digests told apart */
@@ -115,6 +116,7 @@ void setput_query(const struct request *r, const struct lookup_node *node, struc
 struct setshard *setshard_new(const struct kad_record *record); /* NULL: no memory */
 void setshard_begin(struct kad *k, struct request *r);
 void setshard_looked_up(struct kad *k, struct request *r);
-void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part, const struct krpc_msg *m);
+void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                     const struct krpc_msg *m);
 
 #endif

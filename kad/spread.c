@@ -1,13 +1,14 @@
-/* Spreading what we know of a far bucket over the bucket's range. A lookup of our own id meets its far contacts where
- * the first of them happened to point, so they lie in a few places; and how far a step of a later lookup leads is
- * decided by the part of the range in which nobody is known. So after the first lookup, and each hour, the empty parts
- * are gone through once, one a step: the contacts closest to a random id in it are asked who is there. Of all whom they
- * name, the closest to that id in each empty part is challenged, and enters when it answers, like everybody.
+/* Spreading what we know of a far bucket over the bucket's range. A lookup of our own id meets its far
+ * contacts where the first of them happened to point, so they lie in a few places; and how far a step of a
+ * later lookup leads is decided by the part of the range in which nobody is known. So after the first lookup,
+ * and each hour, the empty parts are gone through once, one a step: the contacts closest to a random id in it
+ * are asked who is there. Of all whom they name, the closest to that id in each empty part is challenged, and
+ * enters when it answers, like everybody.
  *
- * One hop is enough. Of all we know in the bucket nobody is nearer to the empty part than the contact asked: so that
- * part, with the empty ones beside it, is one bucket to the contact, and has contacts of its own or is full of them.
- * (The Kademlia paper, section 4.2, gains b bits a step by keeping 2^b buckets where here is one.) Two are asked,
- * because a liar names its like: it must have nobody closer beside it who is honest.
+ * One hop is enough. Of all we know in the bucket nobody is nearer to the empty part than the contact asked:
+ * so that part, with the empty ones beside it, is one bucket to the contact, and has contacts of its own or
+ * is full of them. (The Kademlia paper, section 4.2, gains b bits a step by keeping 2^b buckets where here is
+ * one.) Two are asked, because a liar names its like: it must have nobody closer beside it who is honest.
  *
  *     (idle) --spread_begin, or an hour later--> next gap --none is left--> (idle)
  *                                                |     ^

@@ -113,8 +113,8 @@ void kad_store_set_since(struct kad_store *s, struct now now, const struct kad_s
 /* True while the shard is so new here that the others should be asked for `since` (once; then call
  * kad_store_set_since for each entry). */
 bool kad_store_shard_is_new(struct kad_store *s, struct now now, const struct kad_shard_id *at);
-/* The holders of the child (or parent) have acknowledged this version: drop it here. A newer one stays, and so
- * does the last of a split shard, by which others hear of it. */
+/* The holders of the child (or parent) have acknowledged this version: drop it here. A newer one stays, and
+ * so does the last of a split shard, by which others hear of it. */
 void kad_store_handed(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                       const uint8_t pk[KEY_SIZE], int64_t seq);
 /* Most other holders say it is split / the children together hold fewer than KAD_SHARD_MERGE_MAX. */

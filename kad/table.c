@@ -128,7 +128,8 @@ static bool subnet_allows(const struct table *t, unsigned b, const struct addr *
 
 /* ---- the array ---------------------------------------------------------------------------------------- */
 
-/* How many contacts bucket b may hold: k, or more while the subtree beyond it has fewer than k (paper 2.4). */
+/* How many contacts bucket b may hold: k, or more while the subtree beyond it has fewer
+ * than k (paper 2.4). */
 static unsigned bucket_room(const struct table *t, unsigned b)
 {
     unsigned beyond = t->n - table_bucket_start(t, b) - t->count[b];
@@ -149,7 +150,8 @@ static bool reserve(struct table *t)
     return true;
 }
 
-static struct table_contact *insert(struct table *t, unsigned b, const uint8_t id[ID_SIZE], const struct addr *addr)
+static struct table_contact *insert(struct table *t, unsigned b, const uint8_t id[ID_SIZE],
+                                    const struct addr *addr)
 {
     struct table_contact c = {.fails = 0};
 
@@ -257,7 +259,8 @@ static unsigned part_bits(const struct table *t)
     return 31u - (unsigned)__builtin_clz(t->k);
 }
 
-/* The part of its bucket's range that an id lies in, by the bits that follow the one in which it differs from ours. */
+/* The part of its bucket's range that an id lies in, by the bits that follow the one in which it
+ * differs from ours. */
 static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
     unsigned bits = part_bits(t), first = b + 1; /* b < TABLE_BUCKETS: there are far more bits than that */
@@ -266,9 +269,9 @@ static unsigned part_of(const struct table *t, unsigned b, const uint8_t id[ID_S
     return bits ? word >> (32 - bits) : 0;
 }
 
-/* The contact of a bucket to give up first: most failures; without any, one of the fullest part of the range; of
- * several the youngest (who has been here long will likely stay: paper, section 4.1). -1: all answer, and no part
- * holds two. */
+/* The contact of a bucket to give up first: most failures; without any, one of the fullest part of the range;
+ * of several the youngest (who has been here long will likely stay: paper, section 4.1). -1: all answer, and
+ * no part holds two. */
 static int worst_of(const struct table *t, unsigned b)
 {
     unsigned start = table_bucket_start(t, b), end = start + t->count[b], most = 1;
@@ -290,9 +293,9 @@ static int worst_of(const struct table *t, unsigned b)
     return worst;
 }
 
-/* Who would give way to a newcomer in a full bucket, or -1. One that answers does only in a far bucket, and only for
- * a newcomer from a part of the range in which we know nobody: contacts spread over the range of their bucket make
- * lookups shorter, and those that a single lookup finds lie all in one place. */
+/* Who would give way to a newcomer in a full bucket, or -1. One that answers does only in a far bucket, and
+ * only for a newcomer from a part of the range in which we know nobody: contacts spread over the range of
+ * their bucket make lookups shorter, and those that a single lookup finds lie all in one place. */
 static int gives_way(const struct table *t, unsigned b, const uint8_t id[ID_SIZE])
 {
     unsigned start = table_bucket_start(t, b), end = start + t->count[b], part = part_of(t, b, id);
@@ -367,8 +370,8 @@ static void measure(struct table_contact *c, uint32_t rtt_ms, bool first)
     c->dev_ms = (uint8_t)(dev < 255 ? dev : 255);
 }
 
-enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t id[ID_SIZE], const struct addr *addr,
-                              uint32_t rtt_ms)
+enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t id[ID_SIZE],
+                              const struct addr *addr, uint32_t rtt_ms)
 {
     unsigned b = table_bucket(t, id);
     struct table_contact *c = table_find(t, id);
@@ -459,7 +462,8 @@ uint32_t table_age_s(const struct table_contact *c, uint64_t mono_ms)
     return (uint16_t)(seconds(mono_ms) - c->seen_s);
 }
 
-/* Merges contacts [from, to) into the sorted list `ret` of `n`, of which the first `fixed` are closer anyway. */
+/* Merges contacts [from, to) into the sorted list `ret` of `n`,
+ * of which the first `fixed` are closer anyway. */
 static size_t merge_range(const struct table *t, const uint8_t target[ID_SIZE], unsigned from, unsigned to,
                           const struct table_contact **ret, size_t n, size_t max, unsigned fails_max)
 {
@@ -467,7 +471,8 @@ static size_t merge_range(const struct table *t, const uint8_t target[ID_SIZE], 
 
     for (unsigned i = from; i < to; i++) {
         const struct table_contact *c = &t->contacts[i];
-        if (c->fails > fails_max || (n == max && (n == fixed || id_compare(target, c->id, ret[n - 1]->id) > 0)))
+        if (c->fails > fails_max ||
+            (n == max && (n == fixed || id_compare(target, c->id, ret[n - 1]->id) > 0)))
             continue;
         size_t at = n < max ? n++ : n - 1;
         while (at > fixed && id_compare(target, c->id, ret[at - 1]->id) < 0) {
@@ -485,8 +490,9 @@ size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const
     unsigned b = table_bucket(t, target), start = table_bucket_start(t, b);
     size_t n = 0;
 
-    /* With b the bucket of the target: b itself shares more bits with it than all others; those beyond b share
-     * exactly b bits; then b - 1, b - 2 ... each shares one less. So groups need no comparing with each other. */
+    /* With b the bucket of the target: b itself shares more bits with it than all others; those beyond b
+     * share exactly b bits; then b - 1, b - 2 ... each shares one less. So groups need no comparing with each
+     * other. */
     n = merge_range(t, target, start, start + t->count[b], ret, n, max, fails_max);
     if (n < max)
         n = merge_range(t, target, start + t->count[b], t->n, ret, n, max, fails_max);
@@ -537,7 +543,8 @@ bool table_next_gap(const struct table *t, struct table_gap *at)
     return false;
 }
 
-void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap, uint8_t ret[ID_SIZE])
+void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap,
+                         uint8_t ret[ID_SIZE])
 {
     unsigned bits = part_bits(t);
 
@@ -561,7 +568,8 @@ double table_estimate(const struct table *t)
 
     if (n < t->k)
         return (double)n + 1;
-    /* The i-th closest of N uniform points lies at i / N on average; N is the slope that fits all of them best. */
+    /* The i-th closest of N uniform points lies at i / N on average;
+     * N is the slope that fits all of them best. */
     double num = 0, den = 0;
     for (size_t i = 0; i < n; i++) {
         double rank = (double)(i + 1);

@@ -1,15 +1,17 @@
 /* The routing table of one address family: who we know, ordered by how many leading bits of their id they
  * share with ours (Kademlia paper, sections 2.2, 2.4, 4.1).
  *
- * - A contact enters only after it answered a query of ours; table_heard is called for answers and nothing else.
- * - Bucket b holds contacts with exactly b common bits, at most k of them. The relaxed rule: while the buckets
- *   beyond b hold fewer than k together, b may grow to TABLE_NEAR times k, so every contact of the smallest
- *   subtree around us with at least k nodes is kept; when the network grows it shrinks to k again.
- * - A full far bucket is spread over its range: a contact from a part of it where two or more are known gives way to
- *   a newcomer from a part where none is. So a step of a lookup gains as much as it can, wherever it leads.
+ * - A contact enters only after it answered a query of ours; table_heard is called for answers and nothing
+ *   else.
+ * - Bucket b holds contacts with exactly b common bits, at most k of them. The relaxed rule: while the
+ *   buckets beyond b hold fewer than k together, b may grow to TABLE_NEAR times k, so every contact of the
+ *   smallest subtree around us with at least k nodes is kept; when the network grows it shrinks to k again.
+ * - A full far bucket is spread over its range: a contact from a part of it where two or more are known gives
+ *   way to a newcomer from a part where none is. So a step of a lookup gains as much as it can, wherever it
+ *   leads.
  * - At most 2 contacts of one /24 (IPv6: /64) in a bucket and 10 in the table; local ranges are exempt.
- * - All contacts lie in one array, bucket after bucket, 32 bytes each (and 16 more for an IPv6 address), which
- *   grows as they come: a table of a million-node network is 9 KiB.
+ * - All contacts lie in one array, bucket after bucket, 32 bytes each (and 16 more for an IPv6 address),
+ *   which grows as they come: a table of a million-node network is 9 KiB.
  *
  *     struct table t; table_init(&t, 4, 16, self);
  *     if (table_heard(&t, now, id, &addr, rtt_ms) == TABLE_ADDED) greet(id);
@@ -32,7 +34,7 @@
 #define KAD_TABLE_H
 #include "kad/id.h"
 
-#define TABLE_BUCKETS 40          /* ids sharing 39 bits or more fall in the last one: of 2^39 nodes, one does */
+#define TABLE_BUCKETS 40          /* ids sharing 39 bits or more fall in the last: of 2^39 nodes, one does */
 #define TABLE_NEAR 3              /* times k: the largest bucket of the relaxed rule */
 #define TABLE_FAILS_MAX 3         /* unanswered queries in a row after which a contact is dropped */
 #define TABLE_SUBNET_BUCKET_MAX 2
@@ -84,8 +86,8 @@ unsigned table_depth(const struct table *t); /* 1 + the deepest bucket with a co
 #define TABLE_RTT_UNKNOWN UINT32_MAX /* the query was sent twice: nobody knows which one was answered */
 
 /* The contact answered a query of ours in rtt_ms. */
-enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t id[ID_SIZE], const struct addr *addr,
-                              uint32_t rtt_ms);
+enum table_result table_heard(struct table *t, uint64_t mono_ms, const uint8_t id[ID_SIZE],
+                              const struct addr *addr, uint32_t rtt_ms);
 /* A query of ours to it was not answered. True when it was dropped for that. */
 bool table_failed(struct table *t, const uint8_t id[ID_SIZE], const struct addr *addr);
 /* Would a contact with this id and address enter if it answered? (Nothing is changed.) */
@@ -108,7 +110,8 @@ size_t table_closest(const struct table *t, const uint8_t target[ID_SIZE], const
                      size_t max, unsigned fails_max);
 size_t table_good(const struct table *t); /* contacts that answered the last query */
 
-/* May it hold all that there are in its range, being part of the smallest subtree around us with k contacts? */
+/* May it hold all that there are in its range, being part of the smallest subtree
+ * around us with k contacts? */
 bool table_bucket_is_near(const struct table *t, unsigned bucket);
 
 /* A part of a far bucket's range in which no contact is known. */
@@ -122,7 +125,8 @@ bool table_gap_is_among(const struct table_gap *gaps, unsigned n, struct table_g
 /* Moves on to the first gap that is not before *at; false when there is none. */
 bool table_next_gap(const struct table *t, struct table_gap *at);
 /* A random id in it. */
-void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap, uint8_t ret[ID_SIZE]);
+void table_random_in_gap(const struct table *t, const struct rng *rng, struct table_gap gap,
+                         uint8_t ret[ID_SIZE]);
 
 /* A lookup went through the range of `target`: its bucket needs no refresh. */
 void table_touch(struct table *t, uint64_t mono_ms, const uint8_t target[ID_SIZE]);

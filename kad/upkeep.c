@@ -1,13 +1,13 @@
-/* Staying in touch, and keeping records where they belong. Each part has a time of its own in struct kad; a tick
- * does what is due, in small portions, and upkeep_deadline_ms names the next.
+/* Staying in touch, and keeping records where they belong. Each part has a time of its own in struct kad; a
+ * tick does what is due, in small portions, and upkeep_deadline_ms names the next.
  *
  *     doubt       contacts that did not answer are asked again, until they do or are dropped
  *     liveness    contacts not heard for a quarter of an hour are asked whether they live
  *     candidate   one replacement candidate at a time is tried
- *     look        a lookup of our own id, some seconds after the first and then each hour: many may have joined
- *                 at the same time as we
- *     refresh     a lookup in the range of each bucket that saw none for an hour (BEP 5 says 15 minutes; the paper
- *                 says an hour, and most ranges are crossed by other lookups anyway)
+ *     look        a lookup of our own id, some seconds after the first and then each hour: many may have
+ *                 joined at the same time as we
+ *     refresh     a lookup in the range of each bucket that saw none for an hour (BEP 5 says 15 minutes; the
+ *                 paper says an hour, and most ranges are crossed by other lookups anyway)
  *     hand-over   a new contact gets the records that it should hold (paper, section 2.5)
  *     replicate   records that nobody has put here for an hour go to the k closest again
  */
@@ -113,7 +113,8 @@ static void tick_doubt(struct kad *k)
     uint64_t wait = DOUBT_MS;
 
     k->doubt_ms = NOW_NEVER;
-    /* One that lives is asked as well: if it answers and the others do not, it is not our line that is down. */
+    /* One that lives is asked as well: if it answers and the others do not,
+     * it is not our line that is down. */
     if (ask_contacts(k, true, 0, DOUBT_BATCH) > 0)
         ask_contacts(k, false, 0, 1);
     for (unsigned net = 0; net < k->n_nets; net++)
@@ -242,7 +243,8 @@ void upkeep_newcomer(struct kad *k, const uint8_t *id, const struct addr *addr)
     }
 }
 
-/* Paper, section 2.5: of all who hold a record only the closest hands it over; and only to one of the k closest. */
+/* Paper, section 2.5: of all who hold a record only the closest hands it over;
+ * and only to one of the k closest. */
 static bool is_ours_to_hand(struct kad *k, const uint8_t *target, const struct node_newcomer *to)
 {
     const struct node_net *net = node_net_of(k, &to->addr);
@@ -262,8 +264,9 @@ static bool is_ours_to_hand(struct kad *k, const uint8_t *target, const struct n
 static struct request *request_for(struct kad *k, const struct kad_record *record, bool handover)
 {
     bool item = record->kind == KAD_RECORD_ITEM;
-    struct request *r = request_new(k, item ? handover ? REQUEST_HANDOVER : REQUEST_REPLICATE
-                                            : handover ? REQUEST_SHARD_HANDOVER : REQUEST_SHARD, record->target, 0);
+    enum request_kind kind = item ? handover ? REQUEST_HANDOVER : REQUEST_REPLICATE
+                                  : handover ? REQUEST_SHARD_HANDOVER : REQUEST_SHARD;
+    struct request *r = request_new(k, kind, record->target, 0);
     if (!r)
         return NULL;
     r->own_copy = true;

@@ -78,7 +78,8 @@ void walk_query(const struct request *r, struct krpc_msg *q)
 }
 
 /* A verified version from somewhere else than our own hands. */
-static void take_version(struct kad *k, struct request *r, struct lookup_node *node, const struct kad_item *item)
+static void take_version(struct kad *k, struct request *r, struct lookup_node *node,
+                         const struct kad_item *item)
 {
     int order = r->has_item ? kad_version_compare(item->seq, item->v, r->item.seq, r->item.v) : 1;
 
@@ -226,7 +227,8 @@ static void store_here(struct kad *k, struct request *r)
 
     if (r->own_copy || k->read_only || (!have && !request_includes_self(k, r)))
         return;
-    int code = kad_store_put(k->store, k->now, &r->item, r->has_cas && have && held.seq >= r->cas ? &r->cas : NULL, NULL);
+    int code = kad_store_put(k->store, k->now, &r->item,
+                             r->has_cas && have && held.seq >= r->cas ? &r->cas : NULL, NULL);
     if (r->kind != REQUEST_PUT || (code != KAD_ERROR_CAS && code != KAD_ERROR_STALE))
         return;
     r->status = kad_error_status(code);
