@@ -36,7 +36,9 @@ const struct command commands[] = {
               "lack it.",
       .run = run_post, .max_args = 1, .options = OPT_WAIT, .kind = VIEW_POSTED, .lone_answer = true },
     { .name = "timeline", .args = "[-n N] [--before ID] [--unread] [--follow]", .help = "posts, newest first",
-      .more = "--before ID goes on where a page ended; --follow stays and shows new posts until Ctrl-C.",
+      .more = "--before ID goes on where a page ended; --follow stays and shows new posts until Ctrl-C. A\n"
+              "post marked fork contradicts another: its author's key signed both under one number, which\n"
+              "happens when the key is in use at two places.",
       .empty = "nothing here yet: camellia follow WHO, camellia suggest",
       .run = run_timeline, .options = OPT_N | OPT_BEFORE | OPT_UNREAD | OPT_FOLLOW, .kind = VIEW_POST },
     { .name = "follow", .args = "[--private] WHO", .help = "get somebody's posts", .more = WHO_HELP,
