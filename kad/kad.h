@@ -75,8 +75,8 @@ struct kad_entry { /* one key's entry in a signed set; `v` is a borrowed bencode
     int64_t seq;
     uint8_t sig[SIG_SIZE];
     struct span v;
-    uint32_t age_s;   /* seconds since its last refresh */
-    uint32_t since_s; /* seconds since first seen; from a reader: the median over holders */
+    uint32_t age_s;   /* seconds since its last refresh; from a reader: the median over holders */
+    uint32_t since_s; /* seconds since first seen; likewise */
 };
 
 struct kad_contact {

@@ -25,41 +25,59 @@ const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds, cons
     return at < finds->n && memcmp(finds->at[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? finds->at[at] : NULL;
 }
 
-void setwalk_found_since(struct setwalk_found *f, uint32_t since_s)
-{
-    if (f->n_since < SETWALK_SINCE_MAX)
-        f->since_s[f->n_since++] = since_s;
-}
+/* ---- what holders say of an entry: nobody signed it, so the median counts, which a minority cannot move ---- */
 
-uint32_t setwalk_since(const struct setwalk_found *f)
+uint32_t setwalk_median(uint32_t *of, unsigned n)
 {
-    uint32_t sorted[SETWALK_SINCE_MAX];
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < f->n_since; i++) {
-        unsigned at = n++;
-        for (; at > 0 && sorted[at - 1] > f->since_s[i]; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = f->since_s[i];
+    for (unsigned i = 1; i < n; i++) {
+        uint32_t s = of[i];
+        unsigned at = i;
+        for (; at > 0 && of[at - 1] > s; at--)
+            of[at] = of[at - 1];
+        of[at] = s;
     }
-    return n ? sorted[n / 2] : 0;
+    return n ? of[n / 2] : 0;
 }
+
+void setwalk_say(struct setwalk_said *said, uint32_t s)
+{
+    if (said->n < SETWALK_SAID_MAX)
+        said->s[said->n++] = s;
+}
+
+static void say_all(struct setwalk_said *to, const struct setwalk_said *from)
+{
+    for (unsigned i = 0; i < from->n; i++)
+        setwalk_say(to, from->s[i]);
+}
+
+void setwalk_settle(struct setwalk_found *f)
+{
+    struct setwalk_said since = f->since, age = f->age;
+
+    f->entry.since_s = setwalk_median(since.s, since.n);
+    if (age.n)
+        f->entry.age_s = setwalk_median(age.s, age.n);
+}
+
+/* ---- all that was found -------------------------------------------------------------------------------- */
 
 static int version_order(const struct setwalk_found *a, const struct setwalk_found *b)
 {
     return kad_version_compare(a->entry.seq, a->entry.v, b->entry.seq, b->entry.v);
 }
 
-/* The newer of two versions of a key stays; of the other only what it says of `since`, which is the key's. */
+/* The newer of two versions of a key stays; of the other only what was said of `since`, which is the key's. Of
+ * ages that were judged in two shards the smaller holds: in the other, most holders have handed the entry on. */
 static struct setwalk_found *newer_of(struct setwalk_found *old, struct setwalk_found *more)
 {
     int order = version_order(more, old);
     struct setwalk_found *stays = order > 0 ? more : old, *goes = order > 0 ? old : more;
 
-    for (unsigned i = 0; i < goes->n_since; i++)
-        setwalk_found_since(stays, goes->since_s[i]);
+    say_all(&stays->since, &goes->since);
     if (order == 0) {
         stays->groups |= goes->groups;
+        say_all(&stays->age, &goes->age);
         if (goes->entry.age_s < stays->entry.age_s)
             stays->entry.age_s = goes->entry.age_s;
     }

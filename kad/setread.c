@@ -140,7 +140,7 @@ static void deliver(struct kad *k, struct request *r, struct setwalk_finds *find
     memcpy(e.target, rd->root, KAD_ID_SIZE);
     e.status = rd->any ? 0 : CAM_ENET;
     for (uint32_t i = 0; i < finds->n; i++)
-        finds->at[i]->entry.since_s = setwalk_since(finds->at[i]);
+        setwalk_settle(finds->at[i]);
     if (finds->n)
         qsort(finds->at, finds->n, sizeof *finds->at, rd->fresh ? freshest_first : oldest_first);
     do {
@@ -424,6 +424,8 @@ void setread_part_ended(struct kad *k, struct request *part)
     bool split = setwalk_is_split(w) && (w->finds.n > 0 || w->shard.depth == 0) && !enough;
     struct kad_shard_id top = {.depth = 0};
 
+    if (rd->fresh)
+        setfresh_judge(k, w);
     rd->running--;
     rd->shards++;
     rd->leaves += !split;

@@ -225,7 +225,8 @@ static const struct addr *giver(struct request *r, const struct setwalk_found *f
     return NULL;
 }
 
-/* What the others have and we lack; and since when they know of it, while the shard is new to us. */
+/* What the others have and we lack; and since when they know of it, while the shard is new to us. Who handed it
+ * to us has a voice in how old it is, as they have. */
 static void take_theirs(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
@@ -234,13 +235,16 @@ static void take_theirs(struct kad *k, struct request *r)
     bool ours = r->fixed || request_includes_self(k, r);
 
     for (uint32_t i = 0; i < w->finds.n; i++) {
-        const struct setwalk_found *f = w->finds.at[i];
+        struct setwalk_found *f = w->finds.at[i];
         struct kad_entry held;
         bool have = kad_store_entry_get(k->store, k->now, own, f->entry.pk, &held) == 0;
+        if (have && held.seq == f->entry.seq)
+            setwalk_say(&f->age, held.age_s);
+        setwalk_settle(f);
         if (ours && (!have || kad_version_compare(f->entry.seq, f->entry.v, held.seq, held.v) > 0))
             have = kad_store_set_put(k->store, k->now, w->root, own->depth, &f->entry, giver(r, f)) == 0;
         if (have && is_new)
-            kad_store_set_since(k->store, k->now, own, f->entry.pk, setwalk_since(f));
+            kad_store_set_times(k->store, k->now, own, &f->entry);
     }
 }
 
@@ -417,9 +421,10 @@ static void gather_end(struct kad *k, struct request *r, bool all)
     if (all) {
         kad_store_reopen(k->store, k->now, own);
         for (uint32_t i = 0; i < w->finds.n; i++) {
-            const struct setwalk_found *f = w->finds.at[i];
+            struct setwalk_found *f = w->finds.at[i];
+            setwalk_settle(f);
             if (kad_store_set_put(k->store, k->now, w->root, own->depth, &f->entry, NULL) == 0)
-                kad_store_set_since(k->store, k->now, own, f->entry.pk, setwalk_since(f));
+                kad_store_set_times(k->store, k->now, own, &f->entry);
         }
     } else {
         keep_one(k, w);

@@ -64,6 +64,8 @@ void setwalk_free(struct setwalk *w)
     if (!w)
         return;
     setwalk_finds_forget(&w->finds);
+    for (unsigned i = 0; i < w->n_holders; i++)
+        free(w->holders[i].page);
     free(w->keep);
     free(w);
 }
@@ -96,16 +98,18 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
     f->entry = *entry;
     f->entry.v = span(f->v, entry->v.size);
     f->groups = bit;
-    f->n_since = 0;
-    setwalk_found_since(f, entry->since_s);
+    f->since.n = f->age.n = 0;
+    setwalk_say(&f->since, entry->since_s);
+    setwalk_say(&f->age, entry->age_s);
     setwalk_finds_add(&w->finds, f);
 }
 
-/* Reads a list of entries; the slot of the last one, for the cursor. A page is in the order of slots and lies beyond
- * `after` (NULL: the first page). What does not is left out: an entry that one holder sent many times over would
- * have as many voices in the median of `since`. */
-static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int group, const uint8_t *after,
-                      uint8_t ret_last[KAD_SLOT_SIZE])
+/* Reads a holder's list of entries; the slot of the last one, for the cursor. A page is in the order of slots and
+ * lies beyond `after` (NULL: the first page). What does not is left out, and what a fresh page, which has an
+ * order of its own, lists again: an entry that one holder sent many times over would have as many voices in a
+ * median. */
+static bool take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
+                      const uint8_t *after, uint8_t ret_last[KAD_SLOT_SIZE])
 {
     struct ben_iter it = ben_iter(list);
     struct ben one;
@@ -117,9 +121,9 @@ static bool take_list(struct kad *k, struct setwalk *w, struct ben list, int gro
         if (kad_entry_get(one, &entry))
             continue;
         kad_slot(entry.pk, slot);
-        if (!w->fresh && after && memcmp(slot, after, KAD_SLOT_SIZE) <= 0)
+        if (w->fresh ? !setfresh_note(h, slot, &entry) : after && memcmp(slot, after, KAD_SLOT_SIZE) <= 0)
             continue;
-        setwalk_take(k, w, &entry, group);
+        setwalk_take(k, w, &entry, h->group);
         memcpy(ret_last, slot, KAD_SLOT_SIZE);
         after = ret_last;
         any = true;
@@ -205,7 +209,7 @@ void setwalk_value(struct kad *k, struct request *r, struct request_node at, con
     *h = (struct setwalk_holder){.at = at, .split = m->split, .more = m->more, .held = m->held};
     memcpy(h->digest, m->digest, KAD_ID_SIZE);
     h->group = group_of(w, h->digest);
-    if (!take_list(k, w, m->entries, h->group, NULL, h->last))
+    if (!take_list(k, w, m->entries, h, NULL, h->last))
         h->more = h->more && m->held > 0;
     w->any = true;
 }
@@ -349,7 +353,7 @@ bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_
             spread(w, walkers, n);
             continue;
         }
-        /* A small one is read whole from several, so that `since` is a median of what they say. */
+        /* A small one is read whole from several, so that `since` and `age` are medians of what they say. */
         unsigned each = w->n_groups >= SETWALK_HOLDERS ? 1 : SETWALK_HOLDERS;
         for (unsigned i = 0; i < n && i < each; i++)
             add_range(w, walkers[i], w->holders[walkers[i]].last, all);
@@ -392,7 +396,7 @@ void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const
     }
     /* It split while we read, and may have handed down what we have not come to: that is read below. */
     w->holders[range->holder].split = w->holders[range->holder].split || m->split;
-    bool any = take_list(k, w, m->entries, w->holders[range->holder].group, range->after, last);
+    bool any = take_list(k, w, m->entries, &w->holders[range->holder], range->after, last);
     /* A cursor that does not move forward would never end. */
     if (!any || !m->more || memcmp(last, range->after, KAD_SLOT_SIZE) <= 0 ||
         ++range->pages >= SETWALK_PAGES_MAX)

@@ -1,6 +1,6 @@
-/* The walks over signed sets: setwalk.c looks at one shard, over all its holders; setfound.c is what was
- * found there. On them stand setread.c (reading and counting a whole set), setput.c (writing) and
- * setshard.c (keeping a shard that we hold the same at all its holders).
+/* The walks over signed sets: setwalk.c looks at one shard, over all its holders; setfound.c is what was found
+ * there, setfresh.c what of it was refreshed last. On them stand setread.c (reading and counting a whole set),
+ * setput.c (writing) and setshard.c (keeping a shard that we hold the same at all its holders).
  *
  *     part of a read  LOOKING (sget, first pages) -> WRITING (further pages) -> setread_part_ended
  *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or
@@ -18,13 +18,18 @@
 #define SETWALK_HOLDERS 3
 #define SETWALK_PAGES_MAX 1024    /* pages of one range */
 #define SETWALK_GROUPS_MAX 32     /* distinct digests told apart */
-#define SETWALK_SINCE_MAX 9       /* values that a median is taken of */
+#define SETWALK_SAID_MAX 9        /* values that a median is taken of */
+
+struct setwalk_said {             /* of one thing by the holders, each once */
+    uint8_t n;
+    uint32_t s[SETWALK_SAID_MAX]; /* seconds */
+};
 
 struct setwalk_found {
     uint8_t slot[KAD_SLOT_SIZE];
     uint32_t groups;              /* bit g: a holder with digest g has this version */
-    uint8_t n_since;
-    uint32_t since_s[SETWALK_SINCE_MAX];
+    struct setwalk_said since;    /* of the key */
+    struct setwalk_said age;      /* of this version; none: setfresh.c has judged */
     struct kad_entry entry;       /* v points below */
     uint8_t v[];
 };
@@ -42,6 +47,7 @@ struct setwalk_holder {
     bool close;                   /* one of the k closest, whose word counts; set when the lookup has ended */
     uint32_t held;
     uint8_t last[KAD_SLOT_SIZE];  /* slot of the last entry of its first page */
+    struct setfresh_page *page;   /* of a fresh read: whom it lists, and how old */
 };
 
 struct setwalk_range { /* a walk over (after, upto] at one holder */
@@ -89,8 +95,16 @@ bool setwalk_finds_add(struct setwalk_finds *finds, struct setwalk_found *found)
 void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to,
                         const struct kad_shard_id *shard);
 void setwalk_finds_forget(struct setwalk_finds *finds);
-void setwalk_found_since(struct setwalk_found *f, uint32_t since_s); /* one more says so */
-uint32_t setwalk_since(const struct setwalk_found *f);               /* median */
+uint32_t setwalk_median(uint32_t *of, unsigned n);       /* sorts them; of an even number the larger; 0 of none */
+void setwalk_say(struct setwalk_said *said, uint32_t s); /* one more says so */
+/* Its entry gets the medians of what the holders said of `since` and `age`. */
+void setwalk_settle(struct setwalk_found *f);
+
+/* ---- setfresh.c ---- */
+/* A holder lists this entry in its fresh page. False: once more, or more than a page has; not to be heard. */
+bool setfresh_note(struct setwalk_holder *h, const uint8_t slot[KAD_SLOT_SIZE], const struct kad_entry *entry);
+/* The age of all that was found, by the word of most holders; UINT32_MAX where most do not hold it. */
+void setfresh_judge(struct kad *k, struct setwalk *w);
 
 /* ---- setwalk.c ---- */
 void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *shard);

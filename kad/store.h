@@ -92,7 +92,7 @@ int kad_store_get(struct kad_store *s, struct now now, const uint8_t target[KAD_
 
 /* Put an entry into the shard at `depth` that its key belongs to. entry->age_s is what the sender claims (0
  * from the writer itself) and is believed for a version that is new here. since_s is not looked at: who could
- * claim it could take a name; an entry is first seen now, until kad_store_set_since says what the other
+ * claim it could take a name; an entry is first seen now, until kad_store_set_times says what the other
  * holders saw. 0, KAD_STORE_SPLIT, or 202 203 205 206 302. */
 int kad_store_set_put(struct kad_store *s, struct now now, const uint8_t root[KAD_ID_SIZE], int64_t depth,
                       const struct kad_entry *entry, const struct addr *from);
@@ -107,11 +107,12 @@ bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_
 /* One key's entry: 0 or CAM_ENOENT. */
 int kad_store_entry_get(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                         const uint8_t pk[KEY_SIZE], struct kad_entry *ret_entry);
-/* The median of "first seen" over the holders that were asked: overrides what puts claimed. */
-void kad_store_set_since(struct kad_store *s, struct now now, const struct kad_shard_id *at,
-                         const uint8_t pk[KEY_SIZE], uint32_t since_s);
-/* True while the shard is so new here that the others should be asked for `since` (once; then call
- * kad_store_set_since for each entry). */
+/* The medians of since_s and age_s over the holders that were asked override what puts claimed; the latter only
+ * of the version that we hold. */
+void kad_store_set_times(struct kad_store *s, struct now now, const struct kad_shard_id *at,
+                         const struct kad_entry *entry);
+/* True while the shard is so new here that the others should be asked for these (once; then call
+ * kad_store_set_times for each entry). */
 bool kad_store_shard_is_new(struct kad_store *s, struct now now, const struct kad_shard_id *at);
 /* The holders of the child (or parent) have acknowledged this version: drop it here. A newer one stays, and
  * so does the last of a split shard, by which others hear of it. */

@@ -441,13 +441,18 @@ int kad_store_entry_get(struct kad_store *s, struct now now, const struct kad_sh
 
 /* ---- what the caller learned from the other holders --------------------------------------------------- */
 
-void kad_store_set_since(struct kad_store *s, struct now now, const struct kad_shard_id *at,
-                         const uint8_t pk[KEY_SIZE], uint32_t since_s)
+void kad_store_set_times(struct kad_store *s, struct now now, const struct kad_shard_id *at,
+                         const struct kad_entry *entry)
 {
-    struct store_entry *e = entry_of(s, now, at, pk);
-    if (!e || e->since_s == before_s(now, since_s))
+    struct store_entry *e = entry_of(s, now, at, entry->pk);
+    if (!e)
         return;
-    e->since_s = before_s(now, since_s);
+    uint32_t since_s = before_s(now, entry->since_s);
+    uint32_t refreshed_s = e->seq == entry->seq ? before_s(now, entry->age_s) : e->refreshed_s;
+    if (e->since_s == since_s && e->refreshed_s == refreshed_s)
+        return;
+    e->since_s = since_s;
+    e->refreshed_s = refreshed_s;
     store_mark_entry(s, e);
 }
 

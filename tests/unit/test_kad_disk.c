@@ -51,6 +51,15 @@ static void load(struct world *w, const struct disk *disk)
     }
 }
 
+static void seen_since(struct world *w, const struct kad_shard_id *at, const struct identity *id, uint32_t since_s)
+{
+    struct kad_entry said;
+    if (kad_store_entry_get(w->s, w->now, at, id->pk, &said))
+        return;
+    said.since_s = since_s;
+    kad_store_set_times(w->s, w->now, at, &said);
+}
+
 static void some_of_all(struct world *w)
 {
     uint8_t hash[KAD_ID_SIZE] = {9};
@@ -63,7 +72,7 @@ static void some_of_all(struct world *w)
     assert_int_equal(kad_store_announce(w->s, w->now, hash, &peer, &peer), 0);
     assert_int_equal(kad_store_announce(w->s, w->now, hash, &v6, &v6), 0);
     fill(w, 0, 20);
-    kad_store_set_since(w->s, w->now, &at, w->id->pk, 5);
+    seen_since(w, &at, w->id, 5);
     struct kad_entry e = entry(w->id, 1, value(w, START_S + 4000, 1));
     assert_int_equal(set_put(w, 3, &e), 0);
     uint8_t slot[KAD_SLOT_SIZE];
@@ -80,7 +89,7 @@ static void test_disk_keeps_everything(void **state)
     struct kad_shard_id at = whole();
     some_of_all(w);
     struct identity *id = identity(4);
-    kad_store_set_since(w->s, w->now, &at, id->pk, 1234);
+    seen_since(w, &at, id, 1234);
     pass(w, 60000);
     save(w, disk);
     assert_int_equal(disk->n, 2 + 2 + 20 + 1 + 1);

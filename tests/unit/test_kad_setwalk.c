@@ -287,15 +287,198 @@ static void a_crowd_that_leaves(void **state)
     net_free(net);
 }
 
-static void the_median_of_since(void **state)
+static void medians_of_what_holders_say(void **state)
 {
     (void)state;
-    struct setwalk_found f = {.n_since = 5, .since_s = {900, 20, 800, 1000000, 700}};
-    assert_int_equal(setwalk_since(&f), 800);
-    f.n_since = 1;
-    assert_int_equal(setwalk_since(&f), 900);
-    f.n_since = 0;
-    assert_int_equal(setwalk_since(&f), 0);
+    struct setwalk_found f = {.since = {5, {900, 20, 800, 1000000, 700}}, .age = {4, {0, 60, 61, 4000000}}};
+    setwalk_settle(&f);
+    assert_int_equal(f.entry.since_s, 800);
+    assert_int_equal(f.entry.age_s, 61);
+    f.since.n = 1;
+    f.age.n = 0; /* judged already */
+    setwalk_settle(&f);
+    assert_int_equal(f.entry.since_s, 900);
+    assert_int_equal(f.entry.age_s, 61);
+    f.since.n = 0;
+    setwalk_settle(&f);
+    assert_int_equal(f.entry.since_s, 0);
+    for (unsigned i = 0; i < 2 * SETWALK_SAID_MAX; i++)
+        setwalk_say(&f.age, i);
+    assert_int_equal(f.age.n, SETWALK_SAID_MAX);
+}
+
+/* ---- liars about how long ago an entry was refreshed ------------------------------------------------------ */
+
+enum { AGED_DEAD = 3, AGED_LIVE = 12 }; /* far more than a page has */
+
+struct aged {
+    struct identity *dead[AGED_DEAD], *live[AGED_LIVE];
+    struct kad_entry entries[AGED_DEAD];
+    uint8_t values[AGED_DEAD][KAD_SET_VALUE_MAX];
+    bool slander;           /* of the living they say that they are dead, too */
+    unsigned liars, lies;   /* nodes below this number lie */
+    uint64_t put_ms;        /* the last of them */
+};
+
+static struct aged *aged_new(struct net *net)
+{
+    struct aged *a = calloc(1, sizeof *a);
+    uint8_t buf[KAD_SET_VALUE_MAX];
+
+    net->tamper_ctx = a;
+    for (unsigned i = 0; i < AGED_DEAD; i++) {
+        a->dead[i] = numbered(100 + i);
+        a->entries[i] = made_entry(net, a->values[i], a->dead[i], 1, false);
+        net_run_until(net, net_set_put(net, i, root, &a->entries[i]));
+    }
+    net_run(net, 40 * 60000);
+    for (unsigned i = 0; i < AGED_LIVE; i++) {
+        a->live[i] = numbered(200 + i);
+        struct kad_entry entry = made_entry(net, buf, a->live[i], 1, false);
+        net_run_until(net, net_set_put(net, i % 8, root, &entry));
+        net_run(net, 20000);
+    }
+    a->put_ms = net->now.mono_ms;
+    return a;
+}
+
+static void aged_free(struct aged *a)
+{
+    for (unsigned i = 0; i < AGED_DEAD; i++)
+        identity_free(a->dead[i]);
+    for (unsigned i = 0; i < AGED_LIVE; i++)
+        identity_free(a->live[i]);
+    free(a);
+}
+
+/* A liar's page has the dead first, refreshed just now; or the living, refreshed long ago. */
+static bool lie_about_ages(struct net *net, struct net_datagram *d)
+{
+    struct aged *a = net->tamper_ctx;
+    struct krpc_msg m;
+    struct ben_iter it;
+    struct ben one;
+    uint8_t copy[KAD_DATAGRAM_MAX], list_buf[KAD_DATAGRAM_MAX];
+    struct bytes_out list = bytes_out(list_buf, sizeof list_buf), out = bytes_out(d->data, sizeof d->data);
+
+    if (d->from.port >= 7000 + a->liars)
+        return false;
+    memcpy(copy, d->data, d->size);
+    if (krpc_decode(copy, d->size, &m) || m.kind != KRPC_REPLY || !m.entries.data)
+        return false;
+    ben_put_list(&list);
+    for (unsigned i = 0; i <= AGED_DEAD && !a->slander; i++) /* one of them twice */
+        kad_entry_put(&list, &a->entries[i % AGED_DEAD]);
+    it = ben_iter(m.entries);
+    while (a->slander && ben_next(&it, NULL, &one)) {
+        struct kad_entry entry;
+        assert_int_equal(kad_entry_get(one, &entry), 0);
+        entry.age_s = 30 * 86400;
+        kad_entry_put(&list, &entry);
+    }
+    ben_put_end(&list);
+    m.entries = (struct ben){list_buf, list.size};
+    krpc_encode(&out, &m);
+    assert_int_equal(out.err, 0);
+    d->size = (uint16_t)out.size;
+    a->lies++;
+    return false;
+}
+
+/* One that holds the whole set itself knows the order of all; another that of as many as pages list. */
+static bool expect_the_living(struct net *net, const struct aged *a, size_t at)
+{
+    struct kad_stats stats;
+    struct result *fresh;
+    kad_stats(net->nodes[at].k, &stats);
+    unsigned n = stats.entries == AGED_LIVE + AGED_DEAD ? AGED_LIVE : 3;
+
+    fresh = net_set_get(net, at, root, true, n);
+    net_run_until(net, fresh);
+    assert_int_equal(fresh->n_entries, n);
+    for (unsigned i = 0; i < n; i++) {
+        assert_memory_equal(fresh->entries[i].pk, a->live[AGED_LIVE - 1 - i]->pk, KEY_SIZE);
+        uint64_t age_s = 20 * (i + 1) + (net->now.mono_ms - a->put_ms) / 1000;
+        assert_in_range(fresh->entries[i].age_s, 20 * (i + 1) - 2, age_s + 2);
+    }
+    return n == AGED_LIVE;
+}
+
+/* Less than half of the holders cannot make who is gone look fresh, nor who is there look gone. */
+static void liars_make_nobody_younger_or_older(void **state)
+{
+    (void)state;
+    struct net *net = net_new(24, &(struct net_options){.seed = 29, .latency_ms = 5});
+    net_start_all(net);
+    struct aged *a = aged_new(net);
+    net->tamper = lie_about_ages;
+    a->liars = 7;
+    for (unsigned slander = 0; slander < 2; slander++) {
+        a->slander = slander;
+        a->lies = 0;
+        unsigned whole = 0;
+        for (size_t i = 7; i < net->n; i++)
+            whole += expect_the_living(net, a, i);
+        assert_in_range(whole, 3, net->n - 7 - 3);
+        assert_true(a->lies > 5 * (net->n - 7)); /* they are holders like others, and are asked */
+    }
+    net_check(net);
+    aged_free(a);
+    net_free(net);
+}
+
+/* In the name of liars: whom they hand entries to is told that the dead are young. */
+static bool hand_on_with_lies(struct net *net, struct net_datagram *d)
+{
+    struct aged *a = net->tamper_ctx;
+    struct krpc_msg m;
+    uint8_t copy[KAD_DATAGRAM_MAX];
+    struct bytes_out out = bytes_out(d->data, sizeof d->data);
+
+    if (d->from.port >= 7000 + a->liars)
+        return false;
+    memcpy(copy, d->data, d->size);
+    if (krpc_decode(copy, d->size, &m) || m.kind != KRPC_QUERY || m.method != KRPC_SPUT)
+        return false;
+    m.age_s = 0;
+    krpc_encode(&out, &m);
+    assert_int_equal(out.err, 0);
+    d->size = (uint16_t)out.size;
+    a->lies++;
+    return false;
+}
+
+/* A newcomer believes who hands it the shard, until it has compared itself with the other holders. */
+static void newcomers_learn_the_age(void **state)
+{
+    (void)state;
+    struct net *net = net_new(12, &(struct net_options){.seed = 30, .latency_ms = 2});
+    for (size_t i = 0; i < 11; i++) {
+        net_up(net, i);
+        if (i > 0)
+            net_join(net, i, 0);
+        net_run(net, 100);
+    }
+    net_run(net, 2000);
+    struct aged *a = aged_new(net);
+    struct kad_shard_id at = {.depth = 0};
+    struct kad_entry entry;
+    memcpy(at.root, root, KAD_ID_SIZE);
+    net->tamper = hand_on_with_lies;
+    a->liars = 11; /* whoever is the first to hand it on */
+    net_up(net, 11);
+    net_join(net, 11, 0);
+    net_run(net, 60000);
+    a->liars = 0;
+    assert_true(a->lies > 0);
+    assert_int_equal(kad_store_entry_get(net->nodes[11].k->store, net->now, &at, a->dead[0]->pk, &entry), 0);
+    assert_in_range(entry.age_s, 0, 120);
+    net_run(net, 100 * 60000);
+    assert_int_equal(kad_store_entry_get(net->nodes[11].k->store, net->now, &at, a->dead[0]->pk, &entry), 0);
+    assert_in_range(entry.age_s, 144 * 60, 150 * 60);
+    net_check(net);
+    aged_free(a);
+    net_free(net);
 }
 
 /* Who joins later and should hold the shard is handed it. */
@@ -359,7 +542,9 @@ int main(void)
         cmocka_unit_test(a_crowd_splits_the_shard),
         cmocka_unit_test(newcomers_are_handed_the_shard),
         cmocka_unit_test(a_crowd_that_leaves),
-        cmocka_unit_test(the_median_of_since),
+        cmocka_unit_test(medians_of_what_holders_say),
+        cmocka_unit_test(liars_make_nobody_younger_or_older),
+        cmocka_unit_test(newcomers_learn_the_age),
         cmocka_unit_test(an_empty_set_is_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,11 +78,21 @@ static void test_age_and_since(void **state)
     assert_int_equal(got.since_s, 0); /* whoever claims to have been first has only claimed it */
     pass(w, 100000);
     assert_true(kad_store_shard_is_new(w->s, w->now, &at));
-    kad_store_set_since(w->s, w->now, &at, w->id->pk, 5000); /* what the other holders saw */
+    /* What the other holders saw, of a newer version. */
+    struct kad_entry said = {.seq = 2, .age_s = 7, .since_s = 5000};
+    memcpy(said.pk, w->id->pk, KEY_SIZE);
+    kad_store_set_times(w->s, w->now, &at, &said);
     pass(w, 100000);
     assert_int_equal(kad_store_entry_get(w->s, w->now, &at, w->id->pk, &got), 0);
     assert_int_equal(got.age_s, 500);
     assert_int_equal(got.since_s, 5100);
+    said = got;
+    said.age_s = 700; /* of ours */
+    kad_store_set_times(w->s, w->now, &at, &said);
+    assert_int_equal(kad_store_entry_get(w->s, w->now, &at, w->id->pk, &got), 0);
+    assert_int_equal(got.age_s, 700);
+    said.age_s = 500;
+    kad_store_set_times(w->s, w->now, &at, &said);
 
     e.age_s = 9;
     assert_int_equal(set_put(w, 0, &e), 0); /* the same version again is no refresh */
