@@ -64,7 +64,7 @@ static void seed_legs(struct kad *k, struct request *r, unsigned net, unsigned p
     double dense = k->without & KAD_WITHOUT_DENSITY ? 0 : LOOKUP_DENSE * node_net_estimate(k, &k->net[net]);
 
     /* Whoever crowds around the target must not be all that we begin with. */
-    if (n > 0 && n == max && id_distance(r->target, found[n - 1]->id) * dense < (double)n)
+    if (dense > 0 && n > 0 && n == max && id_distance(r->target, found[n - 1]->id) * dense < (double)n)
         n = table_closest(t, r->target, found, LOOKUP_MAX, UINT8_MAX);
     for (unsigned i = 0; i < paths && i < n; i++)
         if (!request_add_leg(k, r, t->family, wanted, alpha))
