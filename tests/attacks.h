@@ -24,7 +24,9 @@ enum { SYBIL_BEFORE, SYBIL_AFTER, SYBIL_READER, SYBIL_SUBNETS_CHOSEN };
 void attack_sybil(const struct trial *t, struct verdict *ret);    /* % of gets; they come before the put, after it,
                                                                    * before it and beside the reader too, or 256 do */
 void attack_liars(const struct trial *t, struct verdict *ret);    /* % of gets; variant: enum hostile_names */
-void attack_few(const struct trial *t, struct verdict *ret);      /* % of what a follow does, in time */
+enum { FEW_IN_TIME, FEW_SLOWEST };
+void attack_few(const struct trial *t, struct verdict *ret);      /* % of what a follow does, in time; or seconds of
+                                                                   * which 99 of 100 take less */
 /* attacks_records.c */
 void attack_rollback(const struct trial *t, struct verdict *ret); /* % of gets; variant 0: hostile, 1: stale holders */
 void attack_flood(const struct trial *t, struct verdict *ret);    /* % of honest records; variant: how many subnets */
