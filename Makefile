@@ -118,9 +118,9 @@ $(OUT)/tests/e2e/failing_fsync.so: tests/e2e/failing_fsync.c
 	$(Q)$(if $(V),,echo "  CC    $<" &&) $(CC) -std=c11 -D_GNU_SOURCE -O1 $(WARN) -Werror $(CFLAGS) -shared -fPIC -o $@ $<
 
 # Hostile peers against unmodified kad/ objects; the timing wheel is the large simulator's.
-ATTACKS_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/attacks*.c)) $(OUT)/tests/scale_wheel.o
-$(OUT)/tests/attacks: $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core) $(LIBS)
+ATTACKS_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/attacks_*.c)) $(OUT)/tests/scale_wheel.o
+$(OUT)/tests/attacks $(OUT)/tests/bench/bench_attacks: $(OUT)/tests/%: $(OUT)/tests/%.o $(ATTACKS_OBJ) $(LIB_kad) $(LIB_core)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # The network at scale: kad/ objects alone.
 SCALE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))

@@ -27,27 +27,23 @@ struct attack {
     double counted;      /* ... and its target; NULL and 0: the same */
 };
 
-#define ROUTING (KAD_WITHOUT_SUBNETS | KAD_WITHOUT_ADDRESS_IDS | KAD_WITHOUT_DENSITY | KAD_WITHOUT_PATHS)
-#define READING (KAD_WITHOUT_DENSITY | KAD_WITHOUT_PATHS)
-#define NAMING (READING | KAD_WITHOUT_DOUBT)
-
 static const struct attack attacks[] = {
     {"table poisoning from 3 subnets", "of them in a table", attack_poison, 0, KAD_WITHOUT_SUBNETS, true, 30, NULL, 0},
-    {"eclipse at bootstrap", "routes of 20", attack_eclipse, 0, ROUTING, false, 20, NULL, 0},
-    {"32 Sybils beside a key, then the put", "% of gets", attack_sybil, SYBIL_BEFORE, READING, false, 99, NULL, 0},
-    {"the put, then 32 Sybils beside its key", "% of gets", attack_sybil, SYBIL_AFTER, READING, false, 99, NULL, 0},
-    {"32 beside the key and 32 beside the reader", "% of gets", attack_sybil, SYBIL_READER, READING, false, 99, NULL, 0},
-    {"256 subnets, in each the id next to the key", "% of gets", attack_sybil, SYBIL_SUBNETS_CHOSEN, READING, false, 99, NULL, 0},
-    {"20 % lie: they name one another", "% of gets", attack_liars, HOSTILE_PALS, READING, false, 99, NULL, 0},
-    {"20 % lie: they name nobody", "% of gets", attack_liars, HOSTILE_FORGED, NAMING, false, 99, NULL, 0},
-    {"5 of 11 name nobody, beside a key", "% of operations in time", attack_few, FEW_IN_TIME, NAMING, false, 99, NULL, 0},
-    {"5 of 11 name nobody: how long it takes", "s, p99", attack_few, FEW_SLOWEST, NAMING, true, 3, NULL, 0},
+    {"eclipse at bootstrap", "routes of 20", attack_eclipse, 0, WITHOUT_ROUTING, false, 20, NULL, 0},
+    {"32 Sybils beside a key, then the put", "% of gets", attack_sybil, SYBIL_BEFORE, WITHOUT_READING, false, 99, NULL, 0},
+    {"the put, then 32 Sybils beside its key", "% of gets", attack_sybil, SYBIL_AFTER, WITHOUT_READING, false, 99, NULL, 0},
+    {"32 beside the key and 32 beside the reader", "% of gets", attack_sybil, SYBIL_READER, WITHOUT_READING, false, 99, NULL, 0},
+    {"256 subnets, in each the id next to the key", "% of gets", attack_sybil, SYBIL_SUBNETS_CHOSEN, WITHOUT_READING, false, 99, NULL, 0},
+    {"20 % lie: they name one another", "% of gets", attack_liars, HOSTILE_PALS, WITHOUT_READING, false, 99, NULL, 0},
+    {"20 % lie: they name nobody", "% of gets", attack_liars, HOSTILE_FORGED, WITHOUT_NAMING, false, 99, NULL, 0},
+    {"5 of 11 name nobody, beside a key", "% of operations in time", attack_few, FEW_IN_TIME, WITHOUT_NAMING, false, 99, NULL, 0},
+    {"5 of 11 name nobody: how long it takes", "s, p99", attack_few, FEW_SLOWEST, WITHOUT_NAMING, true, 3, NULL, 0},
     {"rollback: 15 of 16 holders are hostile", "% newest", attack_rollback, 0, KAD_WITHOUT_NEWEST, false, 99, NULL, 0},
     {"rollback: 15 of 16 holders are behind", "% newest", attack_rollback, 1, KAD_WITHOUT_NEWEST, false, 99, NULL, 0},
     {"flood of records from one address", "% of records", attack_flood, 1, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, NULL, 0},
     {"flood of records from 256 subnets", "% of records", attack_flood, 256, KAD_WITHOUT_SHARES | KAD_WITHOUT_BUDGETS, false, 99, NULL, 0},
     {"a set crowded by strangers", "% of entries", attack_set, 0, KAD_WITHOUT_SPLITS, false, 99, NULL, 0},
-    {"Sybils call a set split", "% of entries", attack_set, 1, READING, false, 99, NULL, 0},
+    {"Sybils call a set split", "% of entries", attack_set, 1, WITHOUT_READING, false, 99, NULL, 0},
     {"spoofed sources", "bytes a minute beyond", attack_spoof, SPOOF_STRANGERS, KAD_WITHOUT_BUDGETS, true, 2048, NULL, 0},
     {"spoofed sources: contacts of ours", "bytes a second", attack_spoof, SPOOF_CONTACTS, KAD_WITHOUT_BUDGETS, true,
      KAD_GUARD_PROVEN_BYTES_S, NULL, 0},

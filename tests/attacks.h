@@ -12,6 +12,11 @@ struct trial {
     unsigned variant;    /* of the attack */
 };
 
+/* Defences that are about one thing, switched off together. */
+#define WITHOUT_READING (KAD_WITHOUT_DENSITY | KAD_WITHOUT_PATHS)
+#define WITHOUT_ROUTING (WITHOUT_READING | KAD_WITHOUT_SUBNETS | KAD_WITHOUT_ADDRESS_IDS)
+#define WITHOUT_NAMING (WITHOUT_READING | KAD_WITHOUT_DOUBT)
+
 struct verdict {
     double value;        /* what the table shows */
     char note[200];      /* what else was measured */

@@ -61,7 +61,8 @@ static inline void bench_row(const char *row, const char *what, const char *unit
     if (beside) {
         snprintf(right, sizeof right, "%.4g (%.3g-%.3g) %s", series_median(beside), series_at(beside, 0.1),
                  series_at(beside, 0.9), unit);
-        snprintf(ratio, sizeof ratio, "%.2f", series_median(measured) / series_median(beside));
+        if (series_median(beside) > 0)
+            snprintf(ratio, sizeof ratio, "%.2f", series_median(measured) / series_median(beside));
     }
     printf("%-4s %-46s %22s %22s %9s  %-22s %s\n", row, what, left, right, ratio, budget, reached ? "yes" : "no");
     fflush(stdout);

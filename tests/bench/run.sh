@@ -12,5 +12,6 @@ trap 'rm -f "$figures"' EXIT
 "$out/tests/bench/bench_memory"
 "$out/tests/bench/bench_idle"
 "$out/tests/bench/bench_scale"
+"$out/tests/bench/bench_attacks"
 "$out/tests/bench/bench_node" "$out"
 "$out/tests/bench/bench_store"
