@@ -126,6 +126,8 @@ $(OUT)/tests/attacks $(OUT)/tests/bench/bench_attacks: $(OUT)/tests/%: $(OUT)/te
 SCALE_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/scale_*.c))
 $(OUT)/tests/bench/bench_scale $(OUT)/tests/bench/bench_idle: $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(OUT)/tests/bench/bench_follows: $(OUT)/tests/bench/bench_follows.o $(OUT)/tests/sim_net.o $(LIBS_OURS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(OUT)/tests/scale: $(OUT)/tests/scale.o $(SCALE_OBJ) $(LIB_kad) $(LIB_core)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

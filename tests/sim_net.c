@@ -9,6 +9,7 @@
 
 #include "core/err.h"
 #include "core/keyfile.h"
+#include "timeline/io_zmq.h"
 
 #define WALL_START_MS UINT64_C(1800000000000) /* January 2027 */
 #define MONO_START_MS 1000
@@ -44,6 +45,7 @@ struct sim_link { /* one PUSH socket: from a life of a node to a destination */
     size_t from, from_life, to, to_life;
     struct link_dest dest;
     uint64_t last_us; /* when its newest message arrives: order is kept */
+    uint64_t sent_us; /* when it was sent */
     uint8_t *parked[LINK_PARKED_MAX];
     size_t parked_size[LINK_PARKED_MAX], n_parked;
 };
@@ -65,6 +67,7 @@ struct sim_node {
     struct queue udp, link, api;
     struct event *reading; /* what the last `next` handed out */
     uint64_t wake_us;
+    struct sim_traffic traffic;
     uint32_t dies_within; /* I/O calls; 0: it does not */
     jmp_buf death;        /* out of node_turn, wherever it is */
 };
@@ -202,15 +205,23 @@ static struct sim_node *node_at(struct sim *s, const struct addr *a)
     return s->nodes[i].up && s->nodes[i].addr.port == a->port ? &s->nodes[i] : NULL;
 }
 
+static void count_datagram(struct sim_node *n, size_t size)
+{
+    n->traffic.datagrams++;
+    n->traffic.datagram_bytes += size;
+}
+
 static void io_udp_out(void *ctx, const struct addr *to, struct span data)
 {
     struct sim_node *from = ctx;
     struct sim *s = from->sim;
     int copies = chance(s, s->options.loss) ? 0 : chance(s, s->options.duplication) ? 2 : 1;
     struct sim_node *dest = node_at(s, to);
+    count_datagram(from, data.size);
     if (!dest || cut(s, from->index, dest->index))
         return;
     while (copies-- > 0) {
+        count_datagram(dest, data.size);
         struct event *e = event_new(EV_DATAGRAM, dest, s->now_us + travel_us(s), data.data, data.size);
         e->from = from->addr;
         push(s, e);
@@ -247,6 +258,24 @@ static void tell(struct sim *s, size_t node, size_t life, enum link_event_kind w
     push(s, e);
 }
 
+static void count_message(struct sim *s, struct sim_link *l, size_t size)
+{
+    const uint64_t idle_us = IO_ZMQ_IDLE_MS * UINT64_C(1000);
+    uint64_t quiet_us = s->now_us - l->sent_us;
+    bool connects = l->sent_us == 0 || quiet_us > idle_us;
+    struct sim_node *ends[2] = {&s->nodes[l->from], &s->nodes[l->to]};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_traffic *t = &ends[i]->traffic;
+        t->messages++;
+        t->message_bytes += size;
+        t->connections += connects;
+        if (l->sent_us)
+            t->open_ms += (quiet_us < idle_us ? quiet_us : idle_us) / 1000;
+    }
+    l->sent_us = s->now_us;
+}
+
 static void link_carry(struct sim *s, struct sim_link *l, const void *data, size_t size)
 {
     struct sim_node *to = &s->nodes[l->to];
@@ -254,6 +283,7 @@ static void link_carry(struct sim *s, struct sim_link *l, const void *data, size
     if (at <= l->last_us)
         at = l->last_us + 1;
     l->last_us = at;
+    count_message(s, l, size);
     struct event *e = event_new(EV_LINK, to, at, data, size);
     e->life = l->to_life;
     e->link = LINK_RECEIVED;
@@ -629,6 +659,8 @@ size_t sim_user_of(const struct sim *s, const char *user_id)
             return i;
     return SIZE_MAX;
 }
+
+void sim_traffic(const struct sim *s, size_t node, struct sim_traffic *ret) { *ret = s->nodes[node].traffic; }
 
 uint64_t sim_events(const struct sim *s) { return s->delivered; }
 

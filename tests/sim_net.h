@@ -49,6 +49,17 @@ void sim_run(struct sim *s, uint64_t ms);
 uint64_t sim_now_ms(const struct sim *s);
 uint32_t sim_below(struct sim *s, uint32_t bound); /* from the stream of the users' choices */
 
+/* What a node has sent and received, from the start of the world. A real link is closed when nothing was sent
+ * on it for IO_ZMQ_IDLE_MS, and connects again for the next message; one of these stays, and counts as if it
+ * had. */
+struct sim_traffic {
+    uint64_t datagrams, datagram_bytes;
+    uint64_t messages, message_bytes, connections;
+    uint64_t open_ms;                  /* of all its links, both ways, together */
+};
+
+void sim_traffic(const struct sim *s, size_t node, struct sim_traffic *ret);
+
 uint64_t sim_events(const struct sim *s);
 void sim_hash(const struct sim *s, char ret_hex[65]); /* of all that was delivered so far */
 

@@ -1,6 +1,7 @@
-/* Row 9: gets that find, a fifth of the nodes lying, and 32 Sybils on distinct subnets beside a key. The attacks are those
- * of `make attacks`, on unmodified kad/ objects under virtual time; beside each stands the same without the defences
- * that it is about. Smaller than there, so that it takes seconds: the whole table is docs/attacks.md. */
+/* Row 9: gets that find, a fifth of the nodes lying, and 32 Sybils on distinct subnets beside a key. The
+ * attacks are those of `make attacks`, on unmodified kad/ objects under virtual time; beside each stands the
+ * same without the defences that it is about. Smaller than there, so that it takes seconds: the whole table
+ * is docs/attacks.md. */
 #include <sodium.h>
 #include <stdio.h>
 

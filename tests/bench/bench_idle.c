@@ -1,4 +1,4 @@
-/* Row 10, first half: what a node without a user sends and receives when nobody asks anything of it. By the
+/* Row 10, first half (the second is bench_follows.c): what a node without a user sends and receives when nobody asks anything of it. By the
  * simulator's code (tests/scale_*): everybody joins, the network settles, and then an hour passes in virtual time.
  *
  *   bench_idle [NODES [HOURS]]

@@ -11,6 +11,7 @@ trap 'rm -f "$figures"' EXIT
 /usr/bin/python3 tests/bench/bench_libtorrent.py "$figures" || true # its figures are beside ours, no more
 "$out/tests/bench/bench_memory"
 "$out/tests/bench/bench_idle"
+"$out/tests/bench/bench_follows"
 "$out/tests/bench/bench_scale"
 "$out/tests/bench/bench_attacks"
 "$out/tests/bench/bench_node" "$out"
