@@ -125,54 +125,57 @@ void attack_spoof(const struct trial *t, struct verdict *ret)
 
 /* ---- junk at line rate ---------------------------------------------------------------------------------- */
 
-/* One node's queue: datagrams arrive at their times, and each takes as long as it takes, in processor time that this
- * thread used for it and what the kernel needs to hand it over; the socket's buffer holds so many and loses the rest. */
+/* One node's queue: datagrams arrive at their times, and each takes as long as it takes to deal with, and what the
+ * kernel needs to hand it over; the socket's buffer holds so many and loses the rest. How long each takes is measured
+ * in several rounds of the same datagrams, and the least of them counts: whatever else the machine does in between, its
+ * ticks among it, only ever adds. What a datagram costs for its place in the row, it costs in every round. */
 #define LINE_MBIT_S 100
 #define LINE_QUICK_MBIT_S 80    /* with sanitizers on */
 #define FRAME_BYTES 66          /* Ethernet with preamble and gap, IPv4, UDP */
 #define KERNEL_S 1e-6           /* of a datagram that comes in through recvmmsg */
 #define BUFFER_DATAGRAMS 256    /* in the 208 KiB that a socket has by default */
 #define HONEST_PER_S 500.0
-#define HONEST_MAX 8192
 #define ROUNDS 5
 #define LOST_S 1.0              /* what a lost query costs its asker */
 
-struct queue {
+struct arrival {
+    double at_s;                /* since the row began */
+    float took_s;
+    bool honest;
+};
+
+struct row {
+    struct arrival *at;
+    uint32_t n, cap;
+};
+
+struct target {
     struct arena *a;
     uint32_t node;
     struct arena_record record;
-    double now_s, free_s, start_s;
-    double ends_s[BUFFER_DATAGRAMS]; /* when the last ones were through, round and round */
-    uint64_t n, lost;
-    double busy_s;
-    bool endless; /* nothing is lost: what is counted must not depend on how fast we are */
+    uint8_t token[KAD_TOKEN_SIZE];
 };
 
-static double cpu_s(void)
+static double clock_s(void)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    clock_gettime(CLOCK_MONOTONIC, &ts); /* no system call, unlike the processor time of a thread */
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* A datagram arrives now. Returns how long until it was dealt with, or LOST_S. */
-static double arrive(struct queue *q, const struct addr *from, const uint8_t *buf, size_t size)
+/* How long a datagram that arrives at_s after the beginning takes. */
+static double deal_with(struct target *to, double at_s, const struct addr *from, const uint8_t *buf, size_t size)
 {
-    struct kad *k = q->a->hosts[q->node].kad;
+    struct kad *k = to->a->hosts[to->node].kad;
+    struct now now = arena_now(to->a);
     struct kad_datagram out;
     struct kad_event e;
     struct kad_dirty d;
-    struct now now = arena_now(q->a);
-    uint64_t passed_ms = (uint64_t)((q->now_s - q->start_s) * 1000);
 
-    now.mono_ms += passed_ms;
-    now.wall_ms += passed_ms;
-    if (!q->endless && q->n >= BUFFER_DATAGRAMS && q->ends_s[q->n % BUFFER_DATAGRAMS] > q->now_s) {
-        q->lost++;
-        return LOST_S;
-    }
-    double from_s = cpu_s();
+    now.mono_ms += (uint64_t)(at_s * 1000);
+    now.wall_ms += (uint64_t)(at_s * 1000);
+    double from_s = clock_s();
     kad_recv(k, now, from, buf, size);
     if (kad_deadline_ms(k) <= now.mono_ms)
         kad_tick(k, now);
@@ -182,11 +185,7 @@ static double arrive(struct queue *q, const struct addr *from, const uint8_t *bu
         ;
     while (kad_next_dirty(k, &d))
         ;
-    double took_s = cpu_s() - from_s + KERNEL_S;
-    q->free_s = (q->free_s > q->now_s ? q->free_s : q->now_s) + took_s;
-    q->busy_s += took_s;
-    q->ends_s[q->n++ % BUFFER_DATAGRAMS] = q->free_s;
-    return q->free_s - q->now_s;
+    return clock_s() - from_s + KERNEL_S;
 }
 
 static int compare(const void *a, const void *b)
@@ -198,13 +197,13 @@ static int compare(const void *a, const void *b)
 
 /* Four sorts of junk in turn: noise, a query with some bytes changed, queries in made-up names, and puts under a live
  * token with a signature that is none, which costs most to find out. */
-static size_t junk(struct queue *q, const uint8_t *token, struct addr *ret_from, uint8_t *buf)
+static size_t junk(struct target *to, struct addr *ret_from, uint8_t *buf)
 {
-    struct scale_rand *r = &q->a->rand;
+    struct scale_rand *r = &to->a->rand;
     struct addr made_up = {.family = 4, .port = 1234};
     uint8_t id[KAD_ID_SIZE] = {1}, sig[SIG_SIZE];
     uint32_t sort = scale_below(r, 4);
-    struct krpc_msg m = {.method = KRPC_GET, .target = q->record.target, .id = id};
+    struct krpc_msg m = {.method = KRPC_GET, .target = to->record.target, .id = id};
 
     put_be32(made_up.ip, (124u << 24) + scale_below(r, 1u << 24));
     *ret_from = made_up;
@@ -214,104 +213,130 @@ static size_t junk(struct queue *q, const uint8_t *token, struct addr *ret_from,
         return size;
     }
     if (sort == 3) {
-        memcpy(sig, q->record.item.sig, sizeof sig); /* of another value: only the whole verification tells */
-        m = (struct krpc_msg){.method = KRPC_PUT, .id = id, .k = q->record.item.pk, .sig = sig, .has_seq = true,
-                              .seq = (int64_t)(2 + scale_below(r, 1u << 30)), .salt = q->record.item.salt,
-                              .v = {q->record.item.v.data, q->record.item.v.size}, .token = span(token, KAD_TOKEN_SIZE)};
+        memcpy(sig, to->record.item.sig, sizeof sig); /* of another value: only the whole verification tells */
+        m = (struct krpc_msg){.method = KRPC_PUT, .id = id, .k = to->record.item.pk, .sig = sig, .has_seq = true,
+                              .seq = (int64_t)(2 + scale_below(r, 1u << 30)), .salt = to->record.item.salt,
+                              .v = {to->record.item.v.data, to->record.item.v.size}, .token = span(to->token, KAD_TOKEN_SIZE)};
         *ret_from = (struct addr){.family = 4, .ip = {125, 1, 1, 1}, .port = 1234};
     }
-    size_t size = hostile_query(q->a, q->node, &m, buf);
+    size_t size = hostile_query(to->a, to->node, &m, buf);
     for (unsigned i = 0; i < 4 && sort == 1; i++)
         buf[scale_below(r, (uint32_t)size)] ^= (uint8_t)(1 + scale_below(r, 255));
     return size;
 }
 
-static void take_token(struct queue *q, uint8_t *ret_token)
+static void take_token(struct target *to)
 {
     struct addr from = {.family = 4, .ip = {125, 1, 1, 1}, .port = 1234};
     uint8_t buf[KAD_DATAGRAM_MAX], id[KAD_ID_SIZE] = {1};
-    struct krpc_msg get = {.method = KRPC_GET, .target = q->record.target, .id = id}, m;
+    struct krpc_msg get = {.method = KRPC_GET, .target = to->record.target, .id = id}, m;
     struct kad_datagram out;
 
-    arena_turn(q->a, q->node);
-    kad_recv(q->a->hosts[q->node].kad, arena_now(q->a), &from, buf, hostile_query(q->a, q->node, &get, buf));
-    while (kad_next_out(q->a->hosts[q->node].kad, &out))
+    arena_turn(to->a, to->node);
+    kad_recv(to->a->hosts[to->node].kad, arena_now(to->a), &from, buf, hostile_query(to->a, to->node, &get, buf));
+    while (kad_next_out(to->a->hosts[to->node].kad, &out))
         if (krpc_decode(out.data, out.size, &m) == 0 && m.token.size == KAD_TOKEN_SIZE)
-            memcpy(ret_token, m.token.data, KAD_TOKEN_SIZE);
+            memcpy(to->token, m.token.data, KAD_TOKEN_SIZE);
 }
 
-static double p99_s(const struct trial *t, bool with_junk, double *ret_lost, double *ret_busy, double *ret_per_s,
-                    uint64_t *ret_verified)
+static void note_arrival(struct row *row, uint32_t i, double at_s, double took_s, bool honest)
 {
-    double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), seconds = t->quick ? 0.5 : 4;
+    if (i == row->cap) {
+        row->cap = row->cap ? 2 * row->cap : 4096;
+        row->at = scale_realloc(row->at, row->cap * sizeof *row->at);
+    }
+    if (i == row->n)
+        row->at[row->n++] = (struct arrival){at_s, (float)took_s, honest};
+    else if (took_s < row->at[i].took_s)
+        row->at[i].took_s = (float)took_s;
+}
+
+/* One round. Returns how many signatures were verified for nothing. */
+static uint64_t play(const struct trial *t, bool with_junk, struct row *row)
+{
+    double line_bit_s = 1e6 * (t->quick ? LINE_QUICK_MBIT_S : LINE_MBIT_S), end_s = t->quick ? 0.5 : 4;
     struct arena *a = arena_new(&(struct arena_config){.honest = t->quick ? 30 : 60, .seed = t->seed, .without = t->without});
-    struct queue q = {.a = a, .endless = t->quick};
-    struct kad_stats stats;
-    double *took = scale_alloc(HONEST_MAX, sizeof *took);
-    uint8_t buf[KAD_DATAGRAM_MAX], token[KAD_TOKEN_SIZE] = {0};
-    uint32_t n = 0;
+    struct target to = {.a = a};
+    struct kad_stats before, after;
+    uint8_t buf[KAD_DATAGRAM_MAX];
     struct arena_op op;
 
-    arena_record_make(a, &q.record, 1, 1);
-    arena_put(a, 0, &q.record.item, &op);
+    arena_record_make(a, &to.record, 1, 1);
+    arena_put(a, 0, &to.record.item, &op);
     arena_run_until(a, &op, 1);
-    arena_closest(a, q.record.target, &q.node, 1);
-    take_token(&q, token);
-    kad_stats(a->hosts[q.node].kad, &stats);
-    uint64_t verified = stats.refused_signature;
-    q.now_s = q.free_s = q.start_s = (double)a->wheel.now_ms / 1000;
-    double honest_s = q.now_s, junk_s = with_junk ? q.now_s : INFINITY;
-    while (n < HONEST_MAX && q.now_s < q.start_s + seconds) {
+    arena_closest(a, to.record.target, &to.node, 1);
+    take_token(&to);
+    kad_stats(a->hosts[to.node].kad, &before);
+    double honest_s = 0, junk_s = with_junk ? 0 : INFINITY;
+    for (uint32_t i = 0; honest_s < end_s || junk_s < end_s; i++) {
         struct addr from;
         if (junk_s < honest_s) {
-            q.now_s = junk_s;
-            size_t size = junk(&q, token, &from, buf);
-            arrive(&q, &from, buf, size);
+            size_t size = junk(&to, &from, buf);
+            note_arrival(row, i, junk_s, deal_with(&to, junk_s, &from, buf, size), false);
             junk_s += (double)(size + FRAME_BYTES) * 8 / line_bit_s;
             continue;
         }
-        uint32_t who = (q.node + 1 + scale_below(&a->rand, a->config.honest - 1)) % a->config.honest;
-        struct krpc_msg m = {.method = KRPC_GET, .target = q.record.target, .id = kad_node_id(a->hosts[who].kad)};
-        q.now_s = honest_s;
-        took[n++] = arrive(&q, &a->hosts[who].addr, buf, hostile_query(a, who, &m, buf));
+        uint32_t who = (to.node + 1 + scale_below(&a->rand, a->config.honest - 1)) % a->config.honest;
+        struct krpc_msg m = {.method = KRPC_GET, .target = to.record.target, .id = kad_node_id(a->hosts[who].kad)};
+        size_t size = hostile_query(a, who, &m, buf);
+        note_arrival(row, i, honest_s, deal_with(&to, honest_s, &a->hosts[who].addr, buf, size), true);
         honest_s -= log(scale_unit(&a->rand)) / HONEST_PER_S;
     }
-    qsort(took, n, sizeof *took, compare);
-    double p99 = took[n * 99 / 100];
-    *ret_lost = 100.0 * (double)q.lost / (double)(q.n + q.lost);
-    *ret_busy = 100 * q.busy_s / seconds;
-    *ret_per_s = (double)(q.n + q.lost) / seconds;
-    kad_stats(a->hosts[q.node].kad, &stats);
-    *ret_verified = stats.refused_signature - verified;
-    free(took);
-    arena_record_clear(&q.record);
+    kad_stats(a->hosts[to.node].kad, &after);
+    arena_record_clear(&to.record);
     arena_free(a);
-    return p99;
+    return after.refused_signature - before.refused_signature;
+}
+
+struct waiting {
+    double p99_s, lost, busy, per_s; /* of honest queries; shares of datagrams and of time; datagrams */
+};
+
+/* What the row makes its honest queries wait. */
+static struct waiting queue(const struct row *row)
+{
+    double *took = scale_alloc(row->n, sizeof *took), ends_s[BUFFER_DATAGRAMS] = {0}, free_s = 0, busy_s = 0;
+    uint32_t n = 0, served = 0;
+
+    for (uint32_t i = 0; i < row->n; i++) {
+        const struct arrival *at = &row->at[i];
+        double *oldest = &ends_s[served % BUFFER_DATAGRAMS], through_s = LOST_S;
+        if (*oldest <= at->at_s) {
+            free_s = fmax(free_s, at->at_s) + (double)at->took_s;
+            busy_s += (double)at->took_s;
+            through_s = free_s - at->at_s;
+            *oldest = free_s;
+            served++;
+        }
+        if (at->honest)
+            took[n++] = through_s;
+    }
+    qsort(took, n, sizeof *took, compare);
+    double all_s = row->at[row->n - 1].at_s;
+    struct waiting w = {took[n * 99 / 100], 1 - (double)served / row->n, busy_s / all_s, row->n / all_s};
+    free(took);
+    return w;
 }
 
 void attack_junk(const struct trial *t, struct verdict *ret)
 {
-    double lost, busy, per_s, calm[ROUNDS], storm[ROUNDS];
-    uint64_t verified = 0;
+    struct row calm = {0}, storm = {0};
 
     if (t->quick) { /* what costs most, counted: times are not to be had beside other tests */
-        p99_s(t, true, &lost, &busy, &per_s, &verified);
-        ret->value = (double)verified;
+        ret->value = (double)play(t, true, &storm);
         snprintf(ret->note, sizeof ret->note, "%u Mbit/s for half a second, %.0f datagrams a second, a quarter of them puts",
-                 LINE_QUICK_MBIT_S, per_s);
+                 LINE_QUICK_MBIT_S, queue(&storm).per_s);
+        free(storm.at);
         return;
     }
-
-    /* Processor time is steadier than the clock, but caches are shared with whatever else runs, which only ever adds:
-     * the best round of each. */
     for (unsigned i = 0; i < ROUNDS; i++) {
-        calm[i] = p99_s(t, false, &lost, &busy, &per_s, &verified);
-        storm[i] = p99_s(t, true, &lost, &busy, &per_s, &verified);
+        play(t, false, &calm);
+        play(t, true, &storm);
     }
-    qsort(calm, ROUNDS, sizeof *calm, compare);
-    qsort(storm, ROUNDS, sizeof *storm, compare);
-    double calm_s = calm[0], storm_s = storm[0];
-    ret->value = storm_s / calm_s;
-    snprintf(ret->note, sizeof ret->note, "%u Mbit/s, %.0f datagrams a second; p99 %.0f us, without %.0f us; %.1f %% lost, %.0f %% busy",
-             LINE_MBIT_S, per_s, storm_s * 1e6, calm_s * 1e6, lost, busy);
+    struct waiting without = queue(&calm), with = queue(&storm);
+    ret->value = with.p99_s / without.p99_s;
+    snprintf(ret->note, sizeof ret->note, "%u Mbit/s, %.0f datagrams a second; p99 %.1f us, without %.1f us; %.1f %% lost, %.0f %% busy",
+             LINE_MBIT_S, with.per_s, with.p99_s * 1e6, without.p99_s * 1e6, 100 * with.lost, 100 * with.busy);
+    free(calm.at);
+    free(storm.at);
 }
