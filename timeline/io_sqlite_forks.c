@@ -73,6 +73,20 @@ int store_fork_each(struct store *s, const struct feed *feed,
     return err ? err : got < 0 ? got : 0;
 }
 
+int store_fork_count(struct store *s, const struct feed *feed, uint64_t *ret_count)
+{
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, "SELECT count(DISTINCT seq) FROM fork WHERE feed = ?", &st);
+    if (err)
+        return err;
+    sql_bind_u64(st, 1, feed->store_key);
+    int got = sql_step(s, st);
+    if (got == 1)
+        *ret_count = sql_column_u64(st, 0);
+    sql_done(st);
+    return got == 1 ? 0 : got;
+}
+
 /* Posts beside the one held */
 
 /* The n-th branch of a feed. CAM_ENOENT. */

@@ -104,7 +104,7 @@ void op_show_profile(struct timeline *t, struct op *op)
         row.posts = row.posts > newest ? row.posts : newest;
         row.complete_to = feed_complete_to(&f->feed);
         row.gaps = feed_missing(&f->feed) + (newest - f->feed.known_seq);
-        row.forks = f->feed.forks;
+        store_fork_count(t->store, &f->feed, &row.forks);
         row.time_ms = f->feed.as_of_ms > row.time_ms ? f->feed.as_of_ms : row.time_ms;
         row.following = true;
     }

@@ -96,6 +96,8 @@ int store_fork_put(struct store *s, const struct feed *feed, uint64_t seq, struc
                    struct span other);
 int store_fork_each(struct store *s, const struct feed *feed,
                     int (*each)(void *ctx, uint64_t seq, struct span header, struct span other), void *ctx);
+/* At how many seqs there are proofs: at most STORE_FORKS_MAX. */
+int store_fork_count(struct store *s, const struct feed *feed, uint64_t *ret_count);
 
 /* ---- posts -------------------------------------------------------------------------------------------- */
 

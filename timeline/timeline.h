@@ -104,7 +104,7 @@ struct timeline_row {
     uint32_t followers, following_count, received, waiting; /* POSTED OUTBOX PROFILE */
     bool is_about;                  /* PROFILE: followers is an estimate */
     uint64_t posts, complete_to, gaps; /* PROFILE, GAP */
-    uint64_t forks;                 /* PROFILE: how often two signed posts under one number were seen */
+    uint64_t forks;                 /* PROFILE: under how many numbers two signed posts were seen */
     uint32_t next_try_s;            /* OUTBOX */
     double score;                   /* SUGGEST */
     char reason[128];               /* SUGGEST */

@@ -372,6 +372,9 @@ static void test_forks(void **state)
     assert_true(feed.forks == 20 && feed.forked_seq == 11 && feed_complete_to(&feed) == 30);
     assert_int_equal(store_fork_each(s, &feed, see_fork, &n), 0);
     assert_int_equal(n, STORE_FORKS_MAX);
+    uint64_t count = 0;
+    assert_int_equal(store_fork_count(s, &feed, &count), 0);
+    assert_int_equal(count, 1);
     free(posts);
 }
 
