@@ -1,0 +1,294 @@
+/* Whom a reader and a writer of a set believe that a shard is split, and where they look and put then. */
+#include "kad/krpc.h"
+#include "kad/setread.h"
+#include "tests/unit/kad_net.h"
+
+static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x72};
+
+/* ---- what holders say ---------------------------------------------------------------------------------- */
+
+/* Of `close` of the k closest, `split` say that it is; and `far` others, met on the way. All hold some. */
+static struct setwalk *said(unsigned split, unsigned close, unsigned far)
+{
+    static struct setwalk w;
+
+    w = (struct setwalk){.shard = {.depth = 2}, .n_holders = (uint8_t)(close + far)};
+    for (unsigned i = 0; i < w.n_holders; i++)
+        w.holders[i] = (struct setwalk_holder){
+            .held = 9, .close = i < close, .split = i < split || i >= close};
+    return &w;
+}
+
+static void two_make_a_split(void **state)
+{
+    (void)state;
+    struct setwalk *w;
+    assert_false(setwalk_is_split(said(0, 6, 0)));
+    assert_false(setwalk_is_split(said(1, 6, 0)));
+    assert_true(setwalk_is_split(said(2, 6, 0)));
+    assert_true(setwalk_is_split(said(0, 6, 2)));
+    w = said(1, 6, 0);
+    for (unsigned i = 1; i < w->n_holders; i++)
+        w->holders[i].held = 0;
+    assert_true(setwalk_is_split(w)); /* one is enough where nobody else holds any of it */
+    w = said(6, 6, 0);
+    w->shard.depth = KAD_SHARD_DEPTH_MAX;
+    assert_false(setwalk_is_split(w));
+}
+
+static void below_a_doubtful_split_it_takes_two_of_three(void **state)
+{
+    (void)state;
+    static const struct { unsigned split, close, far; bool doubtful, sure; } cases[] = {
+        {2, 6, 0, true, false},  {3, 6, 0, false, false}, {4, 6, 0, false, true},  {2, 6, 9, true, false},
+        {4, 6, 9, false, true},  {5, 10, 0, false, false}, {6, 10, 0, false, false}, {7, 10, 0, false, true},
+        {4, 10, 0, true, false}, {1, 1, 0, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct setwalk *w = said(cases[i].split, cases[i].close, cases[i].far);
+        assert_int_equal(setwalk_is_doubtful(w), cases[i].doubtful);
+        assert_int_equal(setwalk_is_sure(w), cases[i].sure);
+        w->doubted = true;
+        assert_int_equal(setwalk_is_split(w), cases[i].sure);
+    }
+}
+
+/* ---- in a network -------------------------------------------------------------------------------------- */
+
+enum { ASKED_MAX = 1024 };
+
+/* Node numbers below claims[depth] call every shard of that depth split, and those below `nobody` name nodes
+ * that do not exist. */
+struct world {
+    struct net *net;
+    unsigned claims[KAD_SHARD_DEPTH_MAX + 1], nobody;
+    unsigned sgets[KAD_SHARD_DEPTH_MAX + 1], sputs[KAD_SHARD_DEPTH_MAX + 1];
+    uint16_t made_up;
+    struct asked { uint8_t t[8]; uint16_t from, to; uint8_t depth; } asked[ASKED_MAX];
+    size_t next;
+};
+
+static void note_query(struct world *w, const struct net_datagram *d, const struct krpc_msg *m)
+{
+    struct asked *a = &w->asked[w->next++ % ASKED_MAX];
+
+    if (!m->has_depth || m->t.size > sizeof a->t)
+        return;
+    *a = (struct asked){.from = d->from.port, .to = d->to.port, .depth = (uint8_t)m->depth};
+    memcpy(a->t, m->t.data, m->t.size);
+    w->sgets[m->depth] += m->method == KRPC_SGET;
+    w->sputs[m->depth] += m->method == KRPC_SPUT;
+}
+
+/* The query that this is the reply to, or NULL. */
+static const struct asked *query_of(const struct world *w, const struct net_datagram *d,
+                                    const struct krpc_msg *m)
+{
+    for (size_t i = 0; i < ASKED_MAX && m->t.size <= 8; i++) {
+        const struct asked *a = &w->asked[i];
+        if (a->from == d->to.port && a->to == d->from.port && memcmp(a->t, m->t.data, m->t.size) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static struct span made_up_nodes(struct world *w, uint8_t *buf, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *at = buf + i * KRPC_NODE4_SIZE;
+        struct addr addr = {.family = 4, .ip = {127, 0, 0, 1}, .port = (uint16_t)(20000 + ++w->made_up)};
+        memcpy(at, root, KAD_ID_SIZE);
+        put_be16(at + 17, w->made_up);
+        addr_compact(&addr, at + KAD_ID_SIZE);
+    }
+    return span(buf, n * KRPC_NODE4_SIZE);
+}
+
+static bool claim(struct net *net, struct net_datagram *d)
+{
+    struct world *w = net->tamper_ctx;
+    uint8_t copy[KAD_DATAGRAM_MAX], nodes[8 * KRPC_NODE4_SIZE];
+    struct bytes_out out = bytes_out(d->data, sizeof d->data);
+    struct krpc_msg m;
+    unsigned from = d->from.port - 7000u;
+
+    memcpy(copy, d->data, d->size);
+    if (krpc_decode(copy, d->size, &m))
+        return false;
+    if (m.kind == KRPC_QUERY)
+        note_query(w, d, &m);
+    const struct asked *a = m.kind == KRPC_REPLY ? query_of(w, d, &m) : NULL;
+    if (!a || (from >= w->claims[a->depth] && from >= w->nobody))
+        return false;
+    m.split = m.split || from < w->claims[a->depth];
+    if (from < w->nobody && m.nodes.data)
+        m.nodes = made_up_nodes(w, nodes, 8);
+    krpc_encode(&out, &m);
+    assert_int_equal(out.err, 0);
+    d->size = (uint16_t)out.size;
+    return false;
+}
+
+/* Eleven nodes, all of them holders of everything; the last one reads and writes. */
+static struct world *world_new(uint64_t seed)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    w->net = net_new(11, &(struct net_options){.seed = seed, .latency_ms = 2});
+    net_start_all(w->net);
+    w->net->tamper = claim;
+    w->net->tamper_ctx = w;
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    net_check(w->net);
+    net_free(w->net);
+    free(w);
+}
+
+static struct kad_entry made_entry(struct world *w, uint8_t *buf, unsigned n, int64_t life_s)
+{
+    uint8_t seed[KEY_SIZE] = {0x13, (uint8_t)n, (uint8_t)(n >> 8)};
+    struct identity *id = identity_from_seed(seed);
+    struct bytes_out out = bytes_out(buf, KAD_SET_VALUE_MAX);
+
+    ben_put_dict(&out);
+    ben_put_key(&out, "exp");
+    ben_put_int(&out, now_unix_s(w->net->now) + life_s);
+    ben_put_end(&out);
+    struct kad_entry entry = {.seq = 1, .v = span(buf, out.size)};
+    assert_int_equal(kad_entry_sign(&entry, root, id), 0);
+    identity_free(id);
+    return entry;
+}
+
+/* Lays entries [from, to) at every node but the last, at one depth. */
+static void lay(struct world *w, unsigned from, unsigned to, uint8_t depth, int64_t life_s)
+{
+    for (unsigned n = from; n < to; n++) {
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct kad_entry entry = made_entry(w, buf, n, life_s);
+        for (size_t i = 0; i < 10; i++) {
+            struct kad_store *store = w->net->nodes[i].k->store;
+            assert_int_equal(kad_store_set_put(store, w->net->now, root, depth, &entry, NULL), 0);
+        }
+    }
+}
+
+static struct result *read_all(struct world *w)
+{
+    struct result *set = net_set_get(w->net, 10, root, false, 0);
+
+    memset(w->sgets, 0, sizeof w->sgets);
+    net_run_until(w->net, set);
+    assert_int_equal(set->status, 0);
+    return set;
+}
+
+/* The root may have lost its last entry; all that there is lies below. */
+static void a_root_without_entries_is_believed(void **state)
+{
+    (void)state;
+    struct world *w = world_new(41);
+    struct kad_shard_id at = {.depth = 0};
+    memcpy(at.root, root, KAD_ID_SIZE);
+    lay(w, 0, 1, 0, 60);
+    for (size_t i = 0; i < 10; i++)
+        kad_store_split(w->net->nodes[i].k->store, w->net->now, &at);
+    lay(w, 1, 21, 1, 86400);
+    net_run(w->net, 61000);
+    assert_int_equal(read_all(w)->n_entries, 20);
+    assert_true(w->sgets[1] > 0);
+    world_free(w);
+}
+
+/* Below it a shard that nobody has an entry of has no children, whoever says so. */
+static void below_it_an_entry_must_be_there(void **state)
+{
+    (void)state;
+    struct world *w = world_new(42);
+    lay(w, 0, 5, 0, 86400);
+    w->claims[0] = w->claims[1] = w->claims[2] = 10;
+    assert_int_equal(read_all(w)->n_entries, 5);
+    assert_true(w->sgets[1] > 0);
+    assert_int_equal(w->sgets[2], 0);
+    lay(w, 5, 6, 1, 86400); /* one of the sixteen has one */
+    assert_int_equal(read_all(w)->n_entries, 6);
+    assert_in_range(w->sgets[2], 1, 16 * 10);
+    assert_int_equal(w->sgets[3], 0);
+    world_free(w);
+}
+
+/* Few call the root split; all its children; few again theirs, which is not enough, however sure the step
+ * between. */
+static void doubt_goes_down(void **state)
+{
+    (void)state;
+    struct world *w = world_new(43);
+    lay(w, 0, 100, 1, 86400); /* each of the sixteen has some */
+    lay(w, 100, 120, 2, 86400);
+    w->claims[0] = w->claims[2] = 3;
+    w->claims[1] = 10;
+    assert_int_equal(read_all(w)->n_entries, 120);
+    assert_true(w->sgets[2] > 0);
+    assert_int_equal(w->sgets[3], 0);
+    w->claims[0] = 10; /* no doubt any more: two or three are enough */
+    read_all(w);
+    assert_true(w->sgets[3] > 0);
+    world_free(w);
+}
+
+/* Of few who call a shard split those who named the dead are not heard. */
+static void who_names_nobody_splits_nothing(void **state)
+{
+    (void)state;
+    struct world *w = world_new(44);
+    lay(w, 0, 30, 0, 86400);
+    w->claims[0] = 3;
+    assert_int_equal(read_all(w)->n_entries, 30);
+    assert_true(w->sgets[1] > 0);
+    w->nobody = 3;
+    assert_int_equal(read_all(w)->n_entries, 30);
+    assert_int_equal(w->sgets[1], 0);
+    world_free(w);
+}
+
+/* A writer asks before it goes down, by putting its entry, unless two of three of the holders say that it
+ * must; and then it does where half of them do. */
+static void a_writer_puts_unless_most_send_it_down(void **state)
+{
+    (void)state;
+    static const struct { unsigned claim; bool here, below; } cases[] = {
+        {0, true, false}, {4, true, false}, {5, true, true},
+        {6, true, true},  {7, false, true}, {10, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = world_new(45);
+        uint8_t buf[KAD_SET_VALUE_MAX];
+        struct kad_entry entry = made_entry(w, buf, 0, 86400);
+        w->claims[0] = cases[i].claim;
+        struct result *put = net_set_put(w->net, 10, root, &entry);
+        net_run_until(w->net, put);
+        assert_int_equal(put->status, 0);
+        assert_int_equal(w->sputs[0] > 0, cases[i].here);
+        assert_int_equal(w->sputs[1] > 0, cases[i].below);
+        assert_int_equal(read_all(w)->n_entries, 1);
+        world_free(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_make_a_split),
+        cmocka_unit_test(below_a_doubtful_split_it_takes_two_of_three),
+        cmocka_unit_test(a_root_without_entries_is_believed),
+        cmocka_unit_test(below_it_an_entry_must_be_there),
+        cmocka_unit_test(doubt_goes_down),
+        cmocka_unit_test(who_names_nobody_splits_nothing),
+        cmocka_unit_test(a_writer_puts_unless_most_send_it_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
