@@ -58,10 +58,11 @@ static void below_a_doubtful_split_it_takes_two_of_three(void **state)
 enum { ASKED_MAX = 1024 };
 
 /* Node numbers below claims[depth] call every shard of that depth split, and those below `nobody` name nodes
- * that do not exist. */
+ * that do not exist. With `mute` nobody answers for what lies below the root. */
 struct world {
     struct net *net;
     unsigned claims[KAD_SHARD_DEPTH_MAX + 1], nobody;
+    bool mute;
     unsigned sgets[KAD_SHARD_DEPTH_MAX + 1], sputs[KAD_SHARD_DEPTH_MAX + 1];
     uint16_t made_up;
     struct asked { uint8_t t[8]; uint16_t from, to; uint8_t depth; } asked[ASKED_MAX];
@@ -118,6 +119,8 @@ static bool claim(struct net *net, struct net_datagram *d)
     if (m.kind == KRPC_QUERY)
         note_query(w, d, &m);
     const struct asked *a = m.kind == KRPC_REPLY ? query_of(w, d, &m) : NULL;
+    if (a && a->depth > 0 && w->mute)
+        return true;
     if (!a || (from >= w->claims[a->depth] && from >= w->nobody))
         return false;
     m.split = m.split || from < w->claims[a->depth];
@@ -130,11 +133,11 @@ static bool claim(struct net *net, struct net_datagram *d)
 }
 
 /* Eleven nodes, all of them holders of everything; the last one reads and writes. */
-static struct world *world_new(uint64_t seed)
+static struct world *world_new(uint64_t seed, uint32_t latency_ms)
 {
     struct world *w = calloc(1, sizeof *w);
 
-    w->net = net_new(11, &(struct net_options){.seed = seed, .latency_ms = 2});
+    w->net = net_new(11, &(struct net_options){.seed = seed, .latency_ms = latency_ms});
     net_start_all(w->net);
     w->net->tamper = claim;
     w->net->tamper_ctx = w;
@@ -187,16 +190,40 @@ static struct result *read_all(struct world *w)
     return set;
 }
 
+static struct kad_shard_id top(void)
+{
+    struct kad_shard_id at = {.depth = 0};
+
+    memcpy(at.root, root, KAD_ID_SIZE);
+    return at;
+}
+
+/* A root that has split, with one entry left that lives for so long. */
+static void lay_split_root(struct world *w, int64_t life_s)
+{
+    struct kad_shard_id at = top();
+
+    lay(w, 0, 1, 0, life_s);
+    for (size_t i = 0; i < 10; i++)
+        kad_store_split(w->net->nodes[i].k->store, w->net->now, &at);
+}
+
+static struct kad_set_page root_at(struct world *w, size_t node)
+{
+    struct kad_set_query query = {.max = 1};
+    struct kad_set_page page;
+    struct kad_shard_id at = top();
+
+    kad_store_set_get(w->net->nodes[node].k->store, w->net->now, &at, &query, &page);
+    return page;
+}
+
 /* The root may have lost its last entry; all that there is lies below. */
 static void a_root_without_entries_is_believed(void **state)
 {
     (void)state;
-    struct world *w = world_new(41);
-    struct kad_shard_id at = {.depth = 0};
-    memcpy(at.root, root, KAD_ID_SIZE);
-    lay(w, 0, 1, 0, 60);
-    for (size_t i = 0; i < 10; i++)
-        kad_store_split(w->net->nodes[i].k->store, w->net->now, &at);
+    struct world *w = world_new(41, 2);
+    lay_split_root(w, 60);
     lay(w, 1, 21, 1, 86400);
     net_run(w->net, 61000);
     assert_int_equal(read_all(w)->n_entries, 20);
@@ -208,7 +235,7 @@ static void a_root_without_entries_is_believed(void **state)
 static void below_it_an_entry_must_be_there(void **state)
 {
     (void)state;
-    struct world *w = world_new(42);
+    struct world *w = world_new(42, 2);
     lay(w, 0, 5, 0, 86400);
     w->claims[0] = w->claims[1] = w->claims[2] = 10;
     assert_int_equal(read_all(w)->n_entries, 5);
@@ -226,7 +253,7 @@ static void below_it_an_entry_must_be_there(void **state)
 static void doubt_goes_down(void **state)
 {
     (void)state;
-    struct world *w = world_new(43);
+    struct world *w = world_new(43, 2);
     lay(w, 0, 100, 1, 86400); /* each of the sixteen has some */
     lay(w, 100, 120, 2, 86400);
     w->claims[0] = w->claims[2] = 3;
@@ -244,7 +271,7 @@ static void doubt_goes_down(void **state)
 static void who_names_nobody_splits_nothing(void **state)
 {
     (void)state;
-    struct world *w = world_new(44);
+    struct world *w = world_new(44, 2);
     lay(w, 0, 30, 0, 86400);
     w->claims[0] = 3;
     assert_int_equal(read_all(w)->n_entries, 30);
@@ -252,6 +279,54 @@ static void who_names_nobody_splits_nothing(void **state)
     w->nobody = 3;
     assert_int_equal(read_all(w)->n_entries, 30);
     assert_int_equal(w->sgets[1], 0);
+    world_free(w);
+}
+
+/* When its last entry is about to expire, another that lies below comes back to a split shard. */
+static void a_split_shard_keeps_an_entry(void **state)
+{
+    (void)state;
+    struct world *w = world_new(46, 2);
+    lay_split_root(w, 2 * 3600);
+    lay(w, 1, 1 + 2 * KAD_SHARD_MERGE_MAX, 1, 86400); /* too many to be merged */
+    net_run(w->net, 3 * 3600 * 1000);
+    for (size_t i = 0; i < 10; i++) {
+        assert_true(root_at(w, i).split);
+        assert_int_equal(root_at(w, i).n, 1);
+    }
+    world_free(w);
+}
+
+/* A holder believes that its shard is split when most of the others say so, and not when few do: then it goes
+ * to the children. As these hold nothing, it takes its mark off again. */
+static void holders_believe_most_of_the_others(void **state)
+{
+    (void)state;
+    for (unsigned claims = 4; claims <= 8; claims += 4) {
+        struct world *w = world_new(47, 2);
+        lay(w, 0, 30, 0, 86400);
+        w->claims[0] = claims;
+        net_run(w->net, 80 * 60000);
+        assert_true(w->sgets[0] > 0);
+        assert_int_equal(w->sgets[1] > 0, claims == 8);
+        world_free(w);
+    }
+}
+
+/* What waits for shards that only few speak of, and in which nobody answers, waits for SETREAD_DOUBT_MS. */
+static void a_doubtful_split_costs_little_time(void **state)
+{
+    (void)state;
+    struct world *w = world_new(48, 300);
+    lay(w, 0, 30, 0, 86400);
+    w->mute = true;
+    struct result *set = read_all(w);
+    uint64_t plain_ms = set->done_ms - set->started_ms;
+    w->claims[0] = 3;
+    set = read_all(w);
+    assert_int_equal(set->n_entries, 30);
+    assert_true(w->sgets[1] > 0);
+    assert_in_range(set->done_ms - set->started_ms - plain_ms, 1, SETREAD_DOUBT_MS);
     world_free(w);
 }
 
@@ -265,7 +340,7 @@ static void a_writer_puts_unless_most_send_it_down(void **state)
         {6, true, true},  {7, false, true}, {10, false, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world *w = world_new(45);
+        struct world *w = world_new(45, 2);
         uint8_t buf[KAD_SET_VALUE_MAX];
         struct kad_entry entry = made_entry(w, buf, 0, 86400);
         w->claims[0] = cases[i].claim;
@@ -288,6 +363,9 @@ int main(void)
         cmocka_unit_test(below_it_an_entry_must_be_there),
         cmocka_unit_test(doubt_goes_down),
         cmocka_unit_test(who_names_nobody_splits_nothing),
+        cmocka_unit_test(a_split_shard_keeps_an_entry),
+        cmocka_unit_test(holders_believe_most_of_the_others),
+        cmocka_unit_test(a_doubtful_split_costs_little_time),
         cmocka_unit_test(a_writer_puts_unless_most_send_it_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
