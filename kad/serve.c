@@ -207,6 +207,14 @@ static int serve_sget(struct kad *k, const struct addr *from, const struct krpc_
         room = k->datagram_max;
     query.max_bytes = room > used ? room - used : 1; /* at least one entry: contacts give way to it */
     kad_store_set_get(k->store, k->now, &shard, &query, &page);
+    /* Another holder in its hour, which holds the same: as with items, it sees to the rest. What both have is
+     * left out. */
+    if (q->digest && memcmp(q->digest, page.digest, KAD_ID_SIZE) == 0) {
+        page.more = page.more || page.n_entries > 0;
+        page.n_entries = 0;
+        if (node_is_proven(k, from))
+            kad_store_seen(k->store, k->now, KAD_RECORD_SHARD, target, &shard);
+    }
     struct bytes_out list = bytes_out(parts->list, sizeof parts->list);
     ben_put_list(&list);
     for (size_t i = 0; i < page.n_entries; i++)

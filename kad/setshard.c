@@ -43,7 +43,7 @@ struct setshard {
     struct kad_shard_id own;      /* the shard that we hold */
     uint8_t own_digest[KAD_ID_SIZE];
     uint8_t stage;
-    bool own_split;
+    bool own_split, own_new;
     bool pushing, teaching;
     bool has_cursor;
     uint8_t cursor[KAD_SLOT_SIZE], push_pk[KEY_SIZE];
@@ -476,6 +476,7 @@ void setshard_begin(struct kad *k, struct request *r)
     kad_store_set_get(k->store, k->now, &keep->own, &query, &page);
     memcpy(keep->own_digest, page.digest, KAD_ID_SIZE);
     keep->own_split = page.split;
+    keep->own_new = kad_store_shard_is_new(k->store, k->now, &keep->own);
     keep->stage = keep->own.depth > 0 && !r->fixed ? STAGE_PARENT : STAGE_COMPARE;
     if (keep->stage == STAGE_COMPARE && keep->own_split && !r->fixed)
         stage_ended(k, r);
@@ -516,6 +517,16 @@ static void compare_looked_up(struct kad *k, struct request *r)
         take_theirs(k, r);
         start_push(k, r);
     }
+}
+
+/* While the shard is new to us the others' entries are wanted all the same, for what they say of their age; and
+ * who compares with one newcomer alone does not see to the others. */
+const uint8_t *setshard_same(const struct request *r)
+{
+    const struct setshard *keep = r->set->keep;
+    bool compares = keep->stage == STAGE_COMPARE && !keep->own_split && !r->fixed;
+
+    return compares && !keep->own_new ? keep->own_digest : NULL;
 }
 
 void setshard_looked_up(struct kad *k, struct request *r)

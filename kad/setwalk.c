@@ -184,6 +184,8 @@ void setwalk_query(const struct request *r, struct krpc_msg *q)
     q->fresh = w->fresh;
     if (r->kind == REQUEST_SET_PUT)
         q->upto = slot_zero; /* no entries, please: only nodes and a token */
+    if (w->keep)
+        q->digest = setshard_same(r);
 }
 
 static uint8_t group_of(struct setwalk *w, const uint8_t *digest)

@@ -123,12 +123,17 @@ static void record_view(const struct store_record *r, struct kad_record *ret)
     }
 }
 
-/* A whole shard was put by others within the hour: nothing to do until its longest unseen entry is due.
- * Shards that are on their way up or down are looked at every hour. */
+/* Shards that are on their way up or down are looked at every hour by each holder. */
+static bool is_on_its_way(const struct store_shard *shard)
+{
+    return shard->split_s || shard->at.depth > 0;
+}
+
+/* A whole shard was put by others within the hour: nothing to do until its longest unseen entry is due. */
 static bool shard_was_seen(struct kad_store *s, struct now now, struct store_shard *shard)
 {
     uint32_t seen_s = store_shard_seen_s(shard), now_s = store_now_s(now);
-    if (shard->split_s || shard->at.depth > 0 || seen_s == UINT32_MAX)
+    if (is_on_its_way(shard) || seen_s == UINT32_MAX)
         return false;
     uint32_t ago_s = seen_s < now_s ? now_s - seen_s : 0;
     if (ago_s >= KAD_REPLICATE_S / 2)
@@ -146,10 +151,19 @@ bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_r
         bool expired = r->when[HEAP_EXPIRES] <= now.wall_ms;
         if (r->kind == STORE_ITEM ? expired : shard_was_seen(s, now, (struct store_shard *)r))
             continue;
+        if (r->kind == STORE_SHARD)
+            ((struct store_shard *)r)->kept_ms = now.mono_ms;
         record_view(r, ret_record);
         return true;
     }
     return false;
+}
+
+/* May others see to it in this hour? Not for ever: nothing but their word says that they do. */
+static bool may_be_left(struct now now, const struct store_shard *shard)
+{
+    const uint64_t most_ms = (KAD_REPLICATE_FAR - 1) * KAD_REPLICATE_S * UINT64_C(1000);
+    return !is_on_its_way(shard) && shard->kept_ms && now.mono_ms - shard->kept_ms < most_ms;
 }
 
 void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
@@ -157,6 +171,8 @@ void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind ki
 {
     struct store_record *r = kind == KAD_RECORD_SHARD ? (struct store_record *)store_shard_find(s, at)
                                                       : store_find(s, STORE_ITEM, 0, target);
+    if (r && kind == KAD_RECORD_SHARD && !may_be_left(now, (const struct store_shard *)r))
+        return;
     if (r && r->pos[HEAP_DUE] != STORE_HEAP_NONE)
         store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
 }

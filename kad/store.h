@@ -39,7 +39,8 @@
 #define KAD_LIFE_PLAIN_S 7200        /* BEP 44, values without exp */
 #define KAD_LIFE_PEER_S 1800
 #define KAD_REPLICATE_S 3600     /* +- 10 %, so that holders do not move together */
-#define KAD_REPLICATE_FAR 6      /* times longer for an item that k closer ones hold: they look after it */
+#define KAD_REPLICATE_FAR 6      /* times longer for an item that k closer ones hold, and at most for a shard that
+                                  * another holder says it looks after */
 #define KAD_KEY_ITEMS_MAX 1024   /* mutable items of one public key here */
 #define KAD_KEY_ENTRIES_MAX 8192 /* set entries of one public key here, over all roots */
 #define KAD_PEERS_PER_HASH_MAX 128
@@ -145,7 +146,8 @@ uint64_t kad_store_deadline_ms(const struct kad_store *s,
 bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_record);
 /* The item lies at k nodes that are all closer to it than we are. */
 void kad_store_far(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE]);
-/* Due again no earlier than in an hour: the caller learned that it lies well at the others. */
+/* Due again no earlier than in an hour: the caller learned that it lies well at the others. A shard that is split
+ * or below the root is due all the same, and any of which that has been said for KAD_REPLICATE_FAR hours. */
 void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
                     const uint8_t target[KAD_ID_SIZE],
                     const struct kad_shard_id *at); /* `at` for SHARD, else NULL */

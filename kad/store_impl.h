@@ -72,6 +72,7 @@ struct store_shard {
     struct store_entry **entries; /* by slot */
     uint32_t created_s;           /* Unix seconds; 0 = was loaded, or is no longer new */
     uint32_t split_s;             /* when it split, or that was last confirmed; 0 = not split */
+    uint64_t kept_ms;             /* mono: when it last fell due, and we compared it ourselves; 0 = not yet */
     bool split_dirty;
     uint8_t digest[KAD_ID_SIZE];
 };

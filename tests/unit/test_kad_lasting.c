@@ -174,6 +174,53 @@ static void one_holder_does_the_work_of_the_hour(void **state)
     one_works_for_all(false);
 }
 
+/* Notes who says what it holds of a set: a holder in its hour. */
+static bool note_comparison(struct net *net, struct net_datagram *d)
+{
+    if (memmem(d->data, d->size, "1:q4:sget", 9) && memmem(d->data, d->size, "3:dig20:", 8))
+        for (size_t i = 0; i < net->n; i++)
+            if (addr_equal(&net->nodes[i].addr, &d->from))
+                replication.asked[i] = true;
+    return false;
+}
+
+/* Of sixteen holders a few compare what they hold in an hour, and each does now and then, whatever others say. */
+static void few_compare_a_set_for_all(void **state)
+{
+    (void)state;
+    enum { NODES = 24, HOURS = 24 };
+    struct net *net = net_new(NODES, &(struct net_options){.seed = 39, .latency_ms = 5});
+    begin(net, net->n);
+    for (unsigned i = 0; i < 5; i++)
+        put_entry(net, i, i);
+    net_run(net, 3 * 3600 * 1000); /* all have compared once by themselves: the shard is not new to them */
+    net->tamper = note_comparison;
+    unsigned workers = 0, holders = 0, idle_hours = 0;
+    bool ever[NODES] = {false};
+    for (int hour = 0; hour < HOURS; hour++) {
+        memset(&replication, 0, sizeof replication);
+        net_run(net, 3600 * 1000);
+        unsigned n = 0;
+        for (size_t i = 0; i < net->n; i++) {
+            n += replication.asked[i];
+            ever[i] = ever[i] || replication.asked[i];
+        }
+        workers += n;
+        idle_hours += n == 0;
+    }
+    for (size_t i = 0; i < net->n; i++) {
+        struct kad_stats stats;
+        kad_stats(net->nodes[i].k, &stats);
+        holders += stats.entries > 0;
+        assert_true(ever[i] == (stats.entries > 0));
+    }
+    assert_true(holders >= 15);
+    assert_in_range(workers, HOURS, HOURS * 5); /* of 384, were each to do it for itself */
+    assert_in_range(idle_hours, 0, 2);
+    net_check(net);
+    net_free(net);
+}
+
 /* The network grows, and most of those who held an item are no longer among the closest: they leave it to those. */
 static void who_is_far_works_seldom(void **state)
 {
@@ -314,6 +361,7 @@ int main(void)
         cmocka_unit_test(a_split_that_is_needed_stays),
         cmocka_unit_test(one_liar_makes_no_first_claim),
         cmocka_unit_test(one_holder_does_the_work_of_the_hour),
+        cmocka_unit_test(few_compare_a_set_for_all),
         cmocka_unit_test(who_is_far_works_seldom),
         cmocka_unit_test(an_item_outlives_its_holders),
     };

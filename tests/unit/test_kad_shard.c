@@ -414,6 +414,30 @@ static void test_shard_replication_skips_what_was_seen(void **state)
     identity_free(unseen);
 }
 
+/* Others may say that they see to it; but not for ever, and not of what has not been compared at all. */
+static void test_is_left_to_others_for_a_while(void **state)
+{
+    struct world *w = *state;
+    struct kad_shard_id at = whole();
+    struct kad_entry e = entry(w->id, 1, value(w, START_S + 1000000, 1));
+    struct kad_record r;
+    uint8_t target[KAD_ID_SIZE];
+    kad_shard_target(&at, target);
+    assert_int_equal(set_put(w, 0, &e), 0);
+    kad_store_seen(w->s, w->now, KAD_RECORD_SHARD, target, &at);
+    pass(w, HOUR_MS * 55 / 100);
+    kad_store_seen(w->s, w->now, KAD_RECORD_SHARD, target, &at);
+    pass(w, HOUR_MS * 60 / 100);
+    assert_true(kad_store_due(w->s, w->now, &r)); /* nobody has compared it yet */
+    unsigned quarters = 0;
+    for (; !kad_store_due(w->s, w->now, &r) && quarters < 100; quarters++) {
+        kad_store_seen(w->s, w->now, KAD_RECORD_SHARD, target, &at);
+        pass(w, HOUR_MS / 4);
+    }
+    assert_int_equal(r.kind, KAD_RECORD_SHARD);
+    assert_in_range(quarters, (KAD_REPLICATE_FAR - 1) * 4, (KAD_REPLICATE_FAR + 1) * 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +452,7 @@ int main(void)
         WITH(test_entry_flood),
         WITH(test_moving_in_a_full_store),
         WITH(test_shard_replication_skips_what_was_seen),
+        WITH(test_is_left_to_others_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
