@@ -70,24 +70,46 @@ static size_t ask_next(struct timeline *t, struct follow *f, size_t width)
     return asked;
 }
 
+static uint64_t tag_of(const struct chase *c, enum lookup what)
+{
+    return request_tag(REQUEST_CHASE, (uint64_t)c->number << 2 | what);
+}
+
+static void look_for_value(struct timeline *t, struct follow *f, const char *name, enum lookup what)
+{
+    struct chase *c = f->chase;
+    uint8_t target[KAD_ID_SIZE];
+    char buf[RECORD_SALT_SIZE];
+    struct span salt = record_salt(buf, name, f->feed.device);
+    kad_mutable_target(f->who->pk, salt, target);
+    c->n_lookups += kad_get(t->kad, t->now, target, f->who->pk, salt, tag_of(c, what)) == 0;
+}
+
 static void look_up(struct timeline *t, struct follow *f)
 {
     struct chase *c = f->chase;
-    const uint8_t *pk = f->who->pk;
-    uint8_t target[KAD_ID_SIZE];
-    char buf[RECORD_SALT_SIZE];
-    struct span salt = record_salt(buf, "connections", f->feed.device);
-    uint64_t tag = (uint64_t)c->number << 2;
-    kad_mutable_target(pk, salt, target);
-    c->n_lookups +=
-        kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_CONNECTION)) == 0;
-    record_followers_root(pk, target);
-    c->n_lookups += kad_set_get(t->kad, t->now, target, true, CHASE_CANDIDATES_MAX,
-                                request_tag(REQUEST_CHASE, tag | LOOKUP_FOLLOWERS)) == 0;
-    salt = record_salt(buf, "head", f->feed.device);
-    kad_mutable_target(pk, salt, target);
-    c->n_lookups +=
-        kad_get(t->kad, t->now, target, pk, salt, request_tag(REQUEST_CHASE, tag | LOOKUP_HEAD)) == 0;
+    uint8_t root[KAD_ID_SIZE];
+    look_for_value(t, f, "connections", LOOKUP_CONNECTION);
+    record_followers_root(f->who->pk, root);
+    c->n_lookups += kad_set_get(t->kad, t->now, root, true, CHASE_CANDIDATES_MAX,
+                                tag_of(c, LOOKUP_FOLLOWERS)) == 0;
+    look_for_value(t, f, "head", LOOKUP_HEAD);
+    c->looked = LOOKED;
+}
+
+/* Nobody is left to ask: does the network know more? A check asks it for the author's head alone, as long as
+ * that says nothing new: three lookups an author would be most of what an idle node sends. */
+static void look_further(struct timeline *t, struct follow *f)
+{
+    struct chase *c = f->chase;
+    if (!t->ready)
+        return;
+    if (c->looked != LOOKED && (!c->is_check || is_lacking(f))) {
+        look_up(t, f);
+    } else if (c->looked == LOOKED_NOWHERE) {
+        look_for_value(t, f, "head", LOOKUP_HEAD);
+        c->looked = LOOKED_AT_HEAD;
+    }
 }
 
 /* ---- the chase ----------------------------------------------------------------------------------------- */
@@ -108,13 +130,12 @@ static void end(struct timeline *t, struct follow *f)
 static void finish(struct timeline *t, struct follow *f)
 {
     const struct chase *c = f->chase;
-    bool is_sure = c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH ||
-                   f->chase_wait_ms >= CHASE_RETRY_MAX_MS;
-    bool found_all = !is_lacking(f) && c->n_answered > 0 && is_sure;
+    bool is_sure = c->author_answered || c->n_answered >= CHASE_ANSWERS_ENOUGH;
+    bool is_over = is_sure || c->is_check || f->chase_wait_ms >= CHASE_RETRY_MAX_MS;
     end(t, f);
-    if (found_all) {
+    if (is_over && !is_lacking(f)) {
         f->chase_wait_ms = 0;
-        f->chase_after_ms = NOW_NEVER; /* comparing HAVE takes it from here */
+        f->chase_after_ms = NOW_NEVER;
         return;
     }
     f->chase_wait_ms = f->chase_wait_ms ? f->chase_wait_ms * 2 : CHASE_RETRY_MS;
@@ -123,23 +144,39 @@ static void finish(struct timeline *t, struct follow *f)
     due(t, f, t->now.mono_ms + f->chase_wait_ms);
 }
 
-void catchup_start(struct timeline *t, struct follow *f)
+static bool begin(struct timeline *t, struct follow *f)
 {
-    if (f->chase)
-        return;
     f->wants_chase = true;
     f->chase_after_ms = NOW_NEVER;
     if (t->catchup.n_chases >= CHASES_MAX || !(f->chase = calloc(1, sizeof *f->chase)))
-        return; /* catchup_tick, when one ends */
+        return false; /* catchup_tick, when one ends */
     f->wants_chase = false;
     t->catchup.n_chases++;
     f->chase->source = -1;
     f->chase->due_ms = NOW_NEVER;
     f->chase->number = ++t->catchup.next_number & 0x3fffffff;
     candidate_gather(t, f);
+    return true;
+}
+
+void catchup_start(struct timeline *t, struct follow *f)
+{
+    if (f->chase)
+        f->chase->is_check = false; /* it goes on as a chase */
+    if (f->chase || !begin(t, f))
+        return;
     if (t->ready)
         look_up(t, f);
     ask_next(t, f, CHASE_ASK_WIDTH);
+    due(t, f, deadline_min(f->chase->due_ms, t->now.mono_ms + 250));
+}
+
+void catchup_check(struct timeline *t, struct follow *f)
+{
+    if (f->chase || !begin(t, f))
+        return;
+    f->chase->is_check = true;
+    ask_next(t, f, 1);
     due(t, f, deadline_min(f->chase->due_ms, t->now.mono_ms + 250));
 }
 
@@ -231,6 +268,8 @@ static void go_on(struct timeline *t, struct follow *f)
     if (c->source < 0 && n_asked < CHASE_ASK_WIDTH)
         n_asked += ask_next(t, f, CHASE_ASK_WIDTH);
     if (n_asked == 0) {
+        if (c->n_lookups == 0)
+            look_further(t, f);
         if (c->n_lookups == 0) {
             finish(t, f);
             return;
@@ -278,6 +317,7 @@ static void answered(struct timeline *t, struct follow *f, struct candidate *at)
         follow_tell(t, f); /* unless it was told: it hears us now */
     if (!at->has_answered)
         c->n_answered++;
+    f->checked_ms = t->now.mono_ms;
     at->has_answered = true;
     c->author_answered |= at->is_author;
 }

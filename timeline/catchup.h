@@ -14,7 +14,8 @@
  *        +--- nothing missing and the author answered; or nobody is left to ask (then again later:
  * chase_retry)
  *
- * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out.
+ * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out; of those of
+ * whom neither spoke, a few are asked themselves (catchup_check).
  */
 #ifndef TIMELINE_CATCHUP_H
 #define TIMELINE_CATCHUP_H
@@ -32,7 +33,7 @@
 #define CATCHUP_COMPARE_MS 300000    /* between two comparisons with random others */
 #define CATCHUP_COMPARE_PEERS 2
 #define CATCHUP_COMPARE_WAIT_MS 3000 /* then authors of whom nobody spoke are asked themselves */
-#define CATCHUP_AUTHORS_MAX 50       /* of those, in one comparison */
+#define CATCHUP_AUTHORS_MAX 3        /* of those, in one comparison: fifty in an hour and a half */
 #define CATCHUP_SERVE_BYTES_MAX (1024 * 1024) /* sent for one WANT */
 
 struct timeline;
@@ -57,6 +58,8 @@ struct chase {
     int source;             /* PULLING: whom from; -1 while ASKING */
     uint32_t n_idle;        /* answers in a row that brought nothing new */
     uint64_t due_ms;        /* mono: look at it again */
+    bool is_check;          /* nothing is known to be missing */
+    enum { LOOKED_NOWHERE, LOOKED_AT_HEAD, LOOKED } looked; /* in the network */
     bool author_answered;
     uint32_t n_answered;
     uint32_t n_lookups;     /* kad requests that may bring more candidates */
@@ -73,6 +76,9 @@ struct catchup {
 
 void catchup_init(struct timeline *t);
 void catchup_start(struct timeline *t, struct follow *f);
+/* Is anything missing? The author is asked first, then another follower; if neither answers the network, for the
+ * author's head; and only if there is more, for whoever may have it. */
+void catchup_check(struct timeline *t, struct follow *f);
 void catchup_all(struct timeline *t); /* at login and start */
 void catchup_end(struct timeline *t, struct follow *f); /* not followed any more */
 /* The author was found at an address that was not known. */

@@ -171,7 +171,7 @@ static void learn_feed(struct timeline *t, struct link *from, const struct messa
     struct follow *f = follow_find(t, said->author);
     if (!f || said->device != f->feed.device)
         return;
-    f->heard_ms = t->now.mono_ms;
+    f->checked_ms = t->now.mono_ms;
     if (said->header.size && catchup_learn_header(t, f, from, said->header)) {
         t->refused++;
         return;
@@ -215,24 +215,9 @@ int catchup_have(struct timeline *t, struct link *from, const struct message_hav
     return 0;
 }
 
-static void send_have(struct timeline *t, const struct link_dest *to, bool ask, const struct feed *only)
+static void send_have(struct timeline *t, const struct link_dest *to, const struct bytes_out *have)
 {
-    struct message_have_writer w;
-    struct bytes_out out = bytes_out(t->scratch, sizeof t->scratch);
-    struct header_copy copy;
-    message_have_begin(&w, &out, ask);
-    if (only) {
-        struct message_feed said = describe(t, only, &copy);
-        message_have_add(&w, &said);
-    }
-    for (size_t i = 0; !only && i < t->follows.n; i++) {
-        const struct follow *f = t->follows.list[i];
-        struct message_feed said = describe(t, &f->feed, &copy);
-        if (!f->is_private && message_have_add(&w, &said))
-            break;
-    }
-    message_have_end(&w);
-    struct buf *b = out.err ? NULL : buf_new(span(out.buf, out.size));
+    struct buf *b = have->err ? NULL : buf_new(span(have->buf, have->size));
     if (b)
         links_send(t, to, b, true);
     buf_drop(b);
@@ -240,59 +225,100 @@ static void send_have(struct timeline *t, const struct link_dest *to, bool ask, 
 
 void catchup_tell_head(struct timeline *t, const struct link_dest *to)
 {
-    if (t->account.feed.known_seq)
-        send_have(t, to, false, &t->account.feed);
-    else
+    struct message_have_writer w;
+    struct bytes_out out = bytes_out(t->scratch, sizeof t->scratch);
+    struct header_copy copy;
+    if (t->account.feed.known_seq == 0) {
         links_greet(t, to);
+        return;
+    }
+    struct message_feed said = describe(t, &t->account.feed, &copy);
+    message_have_begin(&w, &out, false);
+    message_have_add(&w, &said);
+    message_have_end(&w);
+    send_have(t, to, &out);
 }
 
 /* ---- comparing, every five minutes --------------------------------------------------------------------- */
 
-struct pick {
+struct question { /* HAVE to somebody: what we hold of the feeds that both of us follow */
     struct timeline *t;
-    struct link_dest dest;
-    uint32_t seen;
+    struct bytes_out out;
+    struct message_have_writer w;
+    size_t n;
+    struct link_dest to;
+    int64_t to_seq; /* of the entry that says where: the newest */
 };
 
-/* Reservoir sampling: each with the same chance. */
-static int pick_edge(void *ctx, const struct store_edge *e)
+static int ask_about(void *ctx, const struct store_edge *e)
 {
-    struct pick *p = ctx;
-    if (!account_is(p->t, e->from) && e->has_dest && rng_below(&p->t->rng, ++p->seen) == 0)
-        p->dest = e->dest;
+    struct question *q = ctx;
+    const struct follow *f = follow_find(q->t, e->to);
+    if (e->has_dest && e->seq >= q->to_seq) {
+        q->to = e->dest;
+        q->to_seq = e->seq;
+    }
+    if (f && !f->is_private) {
+        struct header_copy copy;
+        struct message_feed said = describe(q->t, &f->feed, &copy);
+        q->n += message_have_add(&q->w, &said) == 0;
+    }
     return 0;
+}
+
+/* Any of those whom we know to follow somebody whom we follow, each with the same chance, so that nobody is asked
+ * more for following many; and about no others, whom that one could only learn of from us. */
+static bool ask_somebody(struct timeline *t)
+{
+    struct question q = { .t = t, .out = bytes_out(t->scratch, sizeof t->scratch) };
+    uint8_t who[KEY_SIZE];
+    rng_fill(&t->rng, who, sizeof who);
+    if (store_edge_next(t->store, who, who))
+        return false;
+    message_have_begin(&q.w, &q.out, true);
+    if (store_edge_from(t->store, who, ask_about, &q))
+        return false;
+    message_have_end(&q.w);
+    if (q.n == 0 || q.to_seq == 0)
+        return false;
+    send_have(t, &q.to, &q.out);
+    return true;
 }
 
 static void begin(struct timeline *t)
 {
     struct catchup *cu = &t->catchup;
+    bool any = false;
     cu->compare_began_ms = t->now.mono_ms;
-    cu->compare_end_ms = t->now.mono_ms + CATCHUP_COMPARE_WAIT_MS;
-    struct link_dest first = { .addr = { .family = 0 } };
-    for (int i = 0; i < CATCHUP_COMPARE_PEERS; i++) {
-        const struct follow *f = t->follows.list[rng_below(&t->rng, (uint32_t)t->follows.n)];
-        struct pick pick = { .t = t };
-        store_edge_to(t->store, f->who->pk, CHASE_CANDIDATES_MAX, pick_edge, &pick);
-        if (pick.seen == 0 || link_dest_equal(&pick.dest, &first))
-            continue;
-        send_have(t, &pick.dest, true, NULL);
-        first = pick.dest;
-    }
-    if (first.addr.family == 0)
-        cu->compare_end_ms = t->now.mono_ms; /* nobody to compare with: the authors themselves */
+    for (int i = 0; i < CATCHUP_COMPARE_PEERS; i++)
+        any = ask_somebody(t) || any;
+    /* Nobody to compare with: the authors themselves. */
+    cu->compare_end_ms = t->now.mono_ms + (any ? CATCHUP_COMPARE_WAIT_MS : 0);
 }
 
+/* Of those of whom nobody spoke, the one that was checked longest ago. NULL: none. */
+static struct follow *longest_unchecked(const struct timeline *t)
+{
+    struct follow *longest = NULL;
+    for (size_t i = 0; i < t->follows.n; i++) {
+        struct follow *f = t->follows.list[i];
+        bool at_rest = !f->chase && !f->wants_chase && f->chase_after_ms == NOW_NEVER;
+        if (at_rest && f->checked_ms < t->catchup.compare_began_ms &&
+            (!longest || f->checked_ms < longest->checked_ms))
+            longest = f;
+    }
+    return longest;
+}
+
+/* A few each time, in turn: what was pushed and lost is sent again by its author, so this is for the rare rest,
+ * and fifty checks every five minutes would be most of what an idle node sends. */
 static void count(struct timeline *t)
 {
-    struct catchup *cu = &t->catchup;
-    size_t n = 0;
-    cu->compare_end_ms = NOW_NEVER;
-    for (size_t i = 0; i < t->follows.n && n < CATCHUP_AUTHORS_MAX; i++) {
-        struct follow *f = t->follows.list[i];
-        if (f->heard_ms < cu->compare_began_ms && !f->chase && f->chase_after_ms == NOW_NEVER) {
-            catchup_start(t, f);
-            n++;
-        }
+    struct follow *f;
+    t->catchup.compare_end_ms = NOW_NEVER;
+    for (size_t n = 0; n < CATCHUP_AUTHORS_MAX && (f = longest_unchecked(t)) != NULL; n++) {
+        f->checked_ms = t->now.mono_ms;
+        catchup_check(t, f);
     }
 }
 

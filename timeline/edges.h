@@ -1,7 +1,8 @@
 /* Who follows whom, as far as it concerns us: the follower sets and following pages of those we follow,
  * cached so that suggestions need no network and catching up knows whom else to ask.
  *
- * They are read at login, when we follow somebody, soon after that again, and hourly; one person at a time.
+ * They are read at login, when we follow somebody, soon after that again, and every day; one person at
+ * a time.
  */
 #ifndef TIMELINE_EDGES_H
 #define TIMELINE_EDGES_H
@@ -9,7 +10,7 @@
 #include "timeline/store.h"
 
 #define EDGES_PER_PERSON_MAX 256   /* followers of one followed person kept */
-#define EDGES_REFRESH_MS 3600000
+#define EDGES_REFRESH_MS (24 * 3600 * 1000)
 #define EDGES_AGAIN_MS \
     5000 /* the first rounds after a follow are closer: what others say is young then too */
 #define EDGES_PAGES_MAX 8          /* of following/N read of one person */

@@ -32,7 +32,7 @@ struct follow {
     bool wants_chase;        /* as soon as there is room for one more */
     uint64_t chase_after_ms; /* mono: the next one by itself */
     uint32_t chase_wait_ms;
-    uint64_t heard_ms;       /* mono: somebody compared this feed with us */
+    uint64_t checked_ms;     /* mono: somebody compared this feed with us, or it was asked for */
     uint64_t head_claim;     /* the newest seq that the author's head record in the network names */
     uint64_t told_seq;       /* of our entry, as the followed was told it on a link since we started */
     size_t at;               /* its place in follows.list */

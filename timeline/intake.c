@@ -97,6 +97,7 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
     }
     if ((err == 0 || err == CAM_EDUP) && is_author) {
         bool is_newest = items[0].h.seq == f->feed.known_seq; /* the author itself says how far it is */
+        f->checked_ms = t->now.mono_ms;
         if (is_newest)
             feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
         follow_touched(t, f, is_newest);

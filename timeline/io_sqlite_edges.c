@@ -100,6 +100,39 @@ int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
     return edges(s, st, each, ctx);
 }
 
+int store_edge_from(struct store *s, const uint8_t from[KEY_SIZE],
+                    int (*each)(void *ctx, const struct store_edge *e), void *ctx)
+{
+    static const char text[] = "SELECT to_pk, from_pk, seq, name, addr, tkey FROM edge WHERE from_pk = ?";
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, text, &st);
+    if (err)
+        return err;
+    sql_bind_span(st, 1, span(from, KEY_SIZE));
+    return edges(s, st, each, ctx);
+}
+
+int store_edge_next(struct store *s, const uint8_t after[KEY_SIZE], uint8_t ret[KEY_SIZE])
+{
+    static const char text[] = "SELECT from_pk FROM edge WHERE from_pk > ? AND addr IS NOT NULL"
+                               " ORDER BY from_pk LIMIT 1";
+    static const uint8_t zero[KEY_SIZE];
+    const uint8_t *const begin[] = { after, zero };
+    int got = 0, err = 0;
+    for (int i = 0; i < 2 && got == 0; i++) {
+        sqlite3_stmt *st;
+        err = sql_prepare_cached(s, text, &st);
+        if (err)
+            return err;
+        sql_bind_span(st, 1, span(begin[i], KEY_SIZE));
+        got = sql_step(s, st);
+        if (got == 1)
+            err = sql_column_fixed(st, 0, ret, KEY_SIZE);
+        sql_done(st);
+    }
+    return got == 1 ? err : got == 0 ? CAM_ENOENT : got;
+}
+
 int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e),
                     void *ctx)
 {

@@ -33,7 +33,7 @@
 #define IO_ZMQ_STALL_MS 900      /* below libzmq's first reconnect */
 #define IO_ZMQ_RECONNECT_MS 1000
 #define IO_ZMQ_IDLE_MS 60000
-#define IO_ZMQ_HEARTBEAT_MS 10000
+#define IO_ZMQ_HEARTBEAT_MS 20000
 #define IO_ZMQ_SEND_QUEUE 32     /* messages libzmq keeps for a slow destination: it counts no bytes */
 #define IO_ZMQ_WAITING_MAX 4096  /* messages that wait behind them here ... */
 #define IO_ZMQ_WAITING_BYTES_MAX (16 * 1024 * 1024) /* ... and their bytes */

@@ -335,6 +335,61 @@ static void test_compare(void **state)
     net_free(net);
 }
 
+static bool lose_have(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    struct message m;
+    (void)net, (void)from, (void)to;
+    return message_decode(span(data, size), &m) || m.kind != MESSAGE_HAVE;
+}
+
+/* Nobody speaks of the feed, and its author is gone: the check finds its head in the network, and only then who
+ * else has the posts. */
+static void test_check_finds_more(void **state)
+{
+    (void)state;
+    struct net *net = fans(5, 41);
+    net->nodes[4].partitioned = true;
+    post_n(net, 1, 2);
+    net_run(net, 5000); /* and put the head */
+    net_vanish(net, 0);
+    net->nodes[4].partitioned = false;
+    net->tamper = lose_have;
+    wait_for(net, 4, 2, 700000);
+    net_free(net);
+}
+
+static uint64_t set_queries(struct net *net, int i)
+{
+    struct kad_stats stats;
+    kad_stats(net->nodes[i].kad, &stats);
+    for (unsigned kind = 0; kad_query_name(kind); kind++)
+        if (strcmp(kad_query_name(kind), "sget") == 0)
+            return stats.out_kind[kind];
+    return 0;
+}
+
+/* Where nothing is missing a check is one question to the author, who answers; or, when it is gone, a look at its
+ * head. Neither reads who follows it. */
+static void test_check_is_cheap(void **state)
+{
+    (void)state;
+    struct net *net = net_town(4, 42);
+    net_follow(net, 1, "u0");
+    post_n(net, 1, 1);
+    net_run(net, 20 * 60 * 1000); /* what is read soon after a follow has been read */
+    uint64_t wants = net->nodes[1].sent_messages[MESSAGE_WANT], queries = set_queries(net, 1);
+    net_run(net, 30 * 60 * 1000);
+    assert_in_range(net->nodes[1].sent_messages[MESSAGE_WANT] - wants, 4, 8);
+    assert_in_range(set_queries(net, 1) - queries, 0, 6);
+    net_vanish(net, 0);
+    wants = net->nodes[1].sent_messages[MESSAGE_WANT];
+    queries = set_queries(net, 1);
+    net_run(net, 30 * 60 * 1000);
+    assert_in_range(net->nodes[1].sent_messages[MESSAGE_WANT] - wants, 4, 8);
+    assert_in_range(set_queries(net, 1) - queries, 0, 16); /* upkeep, of three nodes */
+    net_free(net);
+}
+
 /* ---- hostile posts ---- */
 
 struct made {
@@ -663,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_page_head),    cmocka_unit_test(test_hello_lost),
         cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -873,6 +873,41 @@ static void test_in_memory(void **state)
     free(a);
 }
 
+/* Whom one follows; and everybody with an address in turn, as on a ring. */
+static int count_edge(void *ctx, const struct store_edge *e)
+{
+    assert_memory_equal(e->from, bob->pk, KEY_SIZE);
+    ++*(int *)ctx;
+    return 0;
+}
+
+static void test_edges(void **state)
+{
+    (void)state;
+    uint8_t who[KEY_SIZE] = { 0 }, keys[3] = { 10, 20, 200 };
+    assert_int_equal(store_edge_next(s, who, who), CAM_ENOENT);
+    for (int i = 0; i < 3; i++) {
+        struct store_edge e = { .seq = i, .has_dest = i != 1, .dest.addr = { .family = 4, .port = 7 } };
+        e.from[0] = keys[i];
+        memcpy(e.to, ana->pk, KEY_SIZE);
+        assert_int_equal(store_edge_put(s, &e), 0);
+    }
+    int first[] = { 10, 200, 10 }; /* nobody knows where 20 is */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_edge_next(s, who, who), 0);
+        assert_int_equal(who[0], first[i]);
+    }
+    int n = 0;
+    for (int i = 0; i < 3; i++) {
+        struct store_edge e = { .seq = 1 };
+        memcpy(e.from, bob->pk, KEY_SIZE);
+        e.to[0] = keys[i];
+        assert_int_equal(store_edge_put(s, &e), 0);
+    }
+    assert_int_equal(store_edge_from(s, bob->pk, count_edge, &n), 0);
+    assert_int_equal(n, 3);
+}
+
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, open_fresh, close_it)
 
 int main(void)
@@ -897,6 +932,7 @@ int main(void)
         FRESH(test_opening_what_is_damaged),
         FRESH(test_one_at_a_time),
         FRESH(test_in_memory),
+        FRESH(test_edges),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
