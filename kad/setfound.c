@@ -67,8 +67,9 @@ static int version_order(const struct setwalk_found *a, const struct setwalk_fou
     return kad_version_compare(a->entry.seq, a->entry.v, b->entry.seq, b->entry.v);
 }
 
-/* The newer of two versions of a key stays; of the other only what was said of `since`, which is the key's. Of
- * ages that were judged in two shards the smaller holds: in the other, most holders have handed the entry on. */
+/* The newer of two versions of a key stays; of the other only what was said of `since`, which is the
+ * key's. Of ages that were judged in two shards the smaller holds: in the other, most holders have handed
+ * the entry on. */
 static struct setwalk_found *newer_of(struct setwalk_found *old, struct setwalk_found *more)
 {
     int order = version_order(more, old);

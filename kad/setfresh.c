@@ -1,16 +1,16 @@
-/* Which entries of a shard were refreshed last. A reader that asks for these gets of each holder one page, of
- * the entries that the holder calls youngest. The ages are not signed, and a liar would have its reader believe
- * that those are the freshest who have been gone for weeks.
+/* Which entries of a shard were refreshed last. A reader that asks for these gets of each holder one page,
+ * of the entries that the holder calls youngest. The ages are not signed, and a liar would have its reader
+ * believe that those are the freshest who have been gone for weeks.
  *
- * Honest holders agree: an age travels with its entry from holder to holder, so it says when the version was put
- * for the first time. And by its page a holder speaks of every entry: those that it lists are as old as it says,
- * all others are older than the oldest of these, or it does not hold them at all, when nothing was left out. So
- * for each entry each holder has one voice, and the median of them is its age: less than half of them cannot
- * make it younger or older than honest holders say.
+ * Honest holders agree: an age travels with its entry from holder to holder, so it says when the version
+ * was put for the first time. And by its page a holder speaks of every entry: those that it lists are as
+ * old as it says, all others are older than the oldest of these, or it does not hold them at all, when
+ * nothing was left out. So for each entry each holder has one voice, and the median of them is its age:
+ * less than half of them cannot make it younger or older than honest holders say.
  *
- * Who lists another version of the key has no voice: it missed the refresh, or the liar made one up. Beyond the
- * pages of most holders there is only that one bound for all; there our own store, if it holds the shard, knows
- * better. */
+ * Who lists another version of the key has no voice: it missed the refresh, or the liar made one up.
+ * Beyond the pages of most holders there is only that one bound for all; there our own store, if it holds
+ * the shard, knows better. */
 #include <stdlib.h>
 #include <string.h>
 

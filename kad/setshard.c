@@ -225,8 +225,8 @@ static const struct addr *giver(struct request *r, const struct setwalk_found *f
     return NULL;
 }
 
-/* What the others have and we lack; and since when they know of it, while the shard is new to us. Who handed it
- * to us has a voice in how old it is, as they have. */
+/* What the others have and we lack; and since when they know of it, while the shard is new to us. Who
+ * handed it to us has a voice in how old it is, as they have. */
 static void take_theirs(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
@@ -519,8 +519,8 @@ static void compare_looked_up(struct kad *k, struct request *r)
     }
 }
 
-/* While the shard is new to us the others' entries are wanted all the same, for what they say of their age; and
- * who compares with one newcomer alone does not see to the others. */
+/* While the shard is new to us the others' entries are wanted all the same, for what they say of their
+ * age; and who compares with one newcomer alone does not see to the others. */
 const uint8_t *setshard_same(const struct request *r)
 {
     const struct setshard *keep = r->set->keep;

@@ -104,10 +104,10 @@ void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entr
     setwalk_finds_add(&w->finds, f);
 }
 
-/* Reads a holder's list of entries; the slot of the last one, for the cursor. A page is in the order of slots and
- * lies beyond `after` (NULL: the first page). What does not is left out, and what a fresh page, which has an
- * order of its own, lists again: an entry that one holder sent many times over would have as many voices in a
- * median. */
+/* Reads a holder's list of entries; the slot of the last one, for the cursor. A page is in the order of
+ * slots and lies beyond `after` (NULL: the first page). What does not is left out, and what a fresh page,
+ * which has an order of its own, lists again: an entry that one holder sent many times over would have as
+ * many voices in a median. */
 static bool take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
                       const uint8_t *after, uint8_t ret_last[KAD_SLOT_SIZE])
 {

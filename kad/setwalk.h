@@ -130,7 +130,8 @@ void setput_query(const struct request *r, const struct lookup_node *node, struc
 struct setshard *setshard_new(const struct kad_record *record); /* NULL: no memory */
 void setshard_begin(struct kad *k, struct request *r);
 void setshard_looked_up(struct kad *k, struct request *r);
-/* The digest of what we hold, where whoever holds the same may leave it out and leave the hour to us; or NULL. */
+/* The digest of what we hold, where whoever holds the same may leave it out and leave the hour to us; or
+ * NULL. */
 const uint8_t *setshard_same(const struct request *r);
 void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part,
                      const struct krpc_msg *m);

@@ -108,8 +108,8 @@ bool kad_store_entry_next(struct kad_store *s, struct now now, const struct kad_
 /* One key's entry: 0 or CAM_ENOENT. */
 int kad_store_entry_get(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                         const uint8_t pk[KEY_SIZE], struct kad_entry *ret_entry);
-/* The medians of since_s and age_s over the holders that were asked override what puts claimed; the latter only
- * of the version that we hold. */
+/* The medians of since_s and age_s over the holders that were asked override what puts claimed; the latter
+ * only of the version that we hold. */
 void kad_store_set_times(struct kad_store *s, struct now now, const struct kad_shard_id *at,
                          const struct kad_entry *entry);
 /* True while the shard is so new here that the others should be asked for these (once; then call
@@ -146,8 +146,9 @@ uint64_t kad_store_deadline_ms(const struct kad_store *s,
 bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_record);
 /* The item lies at k nodes that are all closer to it than we are. */
 void kad_store_far(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE]);
-/* Due again no earlier than in an hour: the caller learned that it lies well at the others. A shard that is split
- * or below the root is due all the same, and any of which that has been said for KAD_REPLICATE_FAR hours. */
+/* Due again no earlier than in an hour: the caller learned that it lies well at the others. A shard that
+ * is split or below the root is due all the same, and any of which that has been said for
+ * KAD_REPLICATE_FAR hours. */
 void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
                     const uint8_t target[KAD_ID_SIZE],
                     const struct kad_shard_id *at); /* `at` for SHARD, else NULL */

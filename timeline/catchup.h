@@ -5,17 +5,17 @@
  * 250 ms is not waited for:
  *
  *              catchup_start               a BATCH or HAVE that leaves something missing
- *     (rest) --------------> ASKING -------------------------------------------------> PULLING --+
- *        ^                   |    ^   catchup_batch, catchup_have                       |   ^    | BATCH:
- * WANT the |   250 ms passed,  |    |                                                     |   +----+ rest,
- * same source |   link lost: ask  +----+<---- 250 ms without a page, link lost: the next ----+ |   two more
- * candidate takes over
+ *     (rest) --------------> ASKING ---------------------------------------------> PULLING --+
+ *        ^                   |    ^    catchup_batch, catchup_heard                 |   ^    | BATCH: WANT the
+ *        |     250 ms passed,|    |                                                 |   +----+ rest, same source
+ *        |     link lost: ask|    |   250 ms without a page, link lost: the next    |
+ *        |     two more      +----+<------------------------------------------------+
+ *        |                                    candidate takes over
  *        |
- *        +--- nothing missing and the author answered; or nobody is left to ask (then again later:
- * chase_retry)
+ *        +--- nothing missing and the author answered; or nobody is left to ask, and then again later (finish)
  *
- * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out; of those of
- * whom neither spoke, a few are asked themselves (catchup_check).
+ * Beside that, every five minutes HAVE is compared with two others, so that a lost push is found out; of those
+ * of whom neither spoke, a few are asked themselves (catchup_check).
  */
 #ifndef TIMELINE_CATCHUP_H
 #define TIMELINE_CATCHUP_H
@@ -76,8 +76,8 @@ struct catchup {
 
 void catchup_init(struct timeline *t);
 void catchup_start(struct timeline *t, struct follow *f);
-/* Is anything missing? The author is asked first, then another follower; if neither answers the network, for the
- * author's head; and only if there is more, for whoever may have it. */
+/* Is anything missing? The author is asked first, then another follower; if neither answers the network,
+ * for the author's head; and only if there is more, for whoever may have it. */
 void catchup_check(struct timeline *t, struct follow *f);
 void catchup_all(struct timeline *t); /* at login and start */
 void catchup_end(struct timeline *t, struct follow *f); /* not followed any more */

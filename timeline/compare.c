@@ -266,8 +266,8 @@ static int ask_about(void *ctx, const struct store_edge *e)
     return 0;
 }
 
-/* Any of those whom we know to follow somebody whom we follow, each with the same chance, so that nobody is asked
- * more for following many; and about no others, whom that one could only learn of from us. */
+/* Any of those whom we know to follow somebody whom we follow, each with the same chance, so that nobody
+ * is asked more for following many; and about no others, whom that one could only learn of from us. */
 static bool ask_somebody(struct timeline *t)
 {
     struct question q = { .t = t, .out = bytes_out(t->scratch, sizeof t->scratch) };
@@ -310,8 +310,8 @@ static struct follow *longest_unchecked(const struct timeline *t)
     return longest;
 }
 
-/* A few each time, in turn: what was pushed and lost is sent again by its author, so this is for the rare rest,
- * and fifty checks every five minutes would be most of what an idle node sends. */
+/* A few each time, in turn: what was pushed and lost is sent again by its author, so this is for the rare
+ * rest, and fifty checks every five minutes would be most of what an idle node sends. */
 static void count(struct timeline *t)
 {
     struct follow *f;

@@ -261,8 +261,8 @@ int store_edge_to(struct store *s, const uint8_t to[KEY_SIZE], uint32_t limit,
 /* Whom `from` follows. */
 int store_edge_from(struct store *s, const uint8_t from[KEY_SIZE],
                     int (*each)(void *ctx, const struct store_edge *e), void *ctx);
-/* Of those who follow anybody at a known address, the first whose key comes after `after`, as on a ring; ret may
- * be `after`. CAM_ENOENT: nobody. */
+/* Of those who follow anybody at a known address, the first whose key comes after `after`, as on a ring;
+ * ret may be `after`. CAM_ENOENT: nobody. */
 int store_edge_next(struct store *s, const uint8_t after[KEY_SIZE], uint8_t ret[KEY_SIZE]);
 int store_edge_each(struct store *s, uint32_t limit, int (*each)(void *ctx, const struct store_edge *e),
                     void *ctx);
