@@ -43,9 +43,6 @@ static void go_deeper(struct kad *k, struct request *r)
     struct kad_shard_id next;
     uint8_t slot[KAD_SLOT_SIZE];
 
-    /* Where holders sent us down when we put, they were asked one by one: no doubt then. */
-    r->set->doubted = r->set->splits == 0 && !r->set->here_split &&
-                      (r->set->doubted || setwalk_is_doubtful(r->set));
     kad_slot(r->set->entry.pk, slot);
     kad_shard_of(&next, r->set->root, (uint8_t)(r->set->shard.depth + 1), slot);
     setwalk_look(k, r, &next);
@@ -165,7 +162,6 @@ void setput_written(struct kad *k, struct request *r, struct request_node at, co
 {
     if (request_note_write(r, request_node(r, at), m)) {
         request_node(r, at)->skip = m->split;
-        r->set->splits += m->split;
         r->holders += !m->split;
     }
     write_on(k, r);

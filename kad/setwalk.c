@@ -153,7 +153,6 @@ void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *s
 
     w->shard = *shard;
     w->n_holders = w->n_ranges = w->n_groups = 0;
-    w->splits = 0;
     w->here_split = false;
     kad_shard_target(shard, target);
     if (r->kind == REQUEST_SET_PART)

@@ -62,7 +62,7 @@ struct setshard;
 struct setwalk {
     uint8_t root[KAD_ID_SIZE];
     struct kad_shard_id shard;    /* being looked at now */
-    bool doubted;                 /* most holders of a shard above did not call that one split */
+    bool doubted;                 /* part of a read: most holders of a shard above did not call that one split */
 
     /* found in it */
     bool any;                     /* somebody answered, or we hold some */
@@ -79,8 +79,7 @@ struct setwalk {
     /* writing */
     struct kad_entry entry;
     uint8_t value[KAD_SET_VALUE_MAX];
-    uint32_t splits;              /* holders that sent us one level down */
-    bool here_split;              /* so does our own store */
+    bool here_split;              /* our own store sent us one level down */
     bool guessed;                 /* begun below the root, at the depth where this set's last put ended */
 
     struct setshard *keep;        /* keeping: setshard.c */
