@@ -565,9 +565,11 @@ static void tick_all(struct hand *h, unsigned turn, uint32_t joined, double at_s
     unsigned n_gaps = 0;
 
     for (uint32_t slot = (turn % TURNS * HANDS + h->number) * BLOCK; slot < joined; slot = next_in_turn(slot)) {
-        if (slot + 2 * AHEAD < joined)
+        uint32_t end = slot - slot % BLOCK + BLOCK; /* beyond it the candidates are the other hand's to change */
+        end = end < joined ? end : joined;
+        if (slot + 2 * AHEAD < end)
             fetch_table(f, slot + 2 * AHEAD);
-        if (slot + AHEAD < joined)
+        if (slot + AHEAD < end)
             fetch_candidates(f, slot + AHEAD);
         tick(h, slot, at_s);
         if (at_s >= f->nodes[slot].gap_s)
