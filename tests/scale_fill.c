@@ -9,7 +9,7 @@
  * and third look around, candidates and gaps, one a second. Whoever is asked hears of the asker too: at once where he
  * is wanted, else as a candidate. Contacts go in by table_heard, the way every contact does.
  *
- * Two hands (threads) do it, each with nodes of its own, turn by turn, four a second. First contacts are only read:
+ * Two hands (threads) do it, each with nodes of its own, turn by turn, two a second. First contacts are only read:
  * each hand finds out whom its nodes ask and what they are told, and writes down what follows for either side. Then
  * each does what both have written down about its nodes. So one seed is one network, however the hands keep pace.
  * And deeds are sorted before they are done, so that what concerns a few neighbours is done together: with a million
@@ -32,7 +32,7 @@
 #define GAP_ASKED 2            /* kad/spread.c */
 #define GAP_STEP_S 1.5
 
-#define TURNS 4                /* a second: how often deeds are done; in each a part of the nodes has its second */
+#define TURNS 2                /* a second: how often deeds are done; in each a part of the nodes has its second */
 #define ROUNDS 3               /* a turn: in each a newcomer's lookup asks one and is answered */
 #define ALPHA 4                /* asked in a round by a later lookup */
 #define FOUND_MAX 48           /* of whom a lookup remembers */
