@@ -50,7 +50,7 @@
 #define REQUEST_ACTIVE_MAX 64       /* of those, running */
 #define REQUEST_INNER_MAX 8         /* running for ourselves: refresh, replication, hand-over */
 #define REQUEST_LEGS_MAX 10         /* lookups of one request: 1 a family, and 4 disjoint ones a family */
-#define REQUEST_WITNESSES 1         /* nodes beyond the k closest that a get of a mutable item asks too */
+#define REQUEST_WITNESSES 2         /* nodes beyond the k closest that a get of a mutable item asks too */
 #define REQUEST_PATHS 4             /* DESIGN section 4: disjoint paths */
 #define SETPUT_HINTS_MAX 64         /* deep sets whose depth is remembered */
 #define REQUEST_WAIT_MS 5000        /* with no contact but somebody left to ask */

@@ -15,6 +15,7 @@
 /* ---- rollback ------------------------------------------------------------------------------------------- */
 
 #define ROLLBACK_GETS 5
+#define ROLLBACK_PAUSE_MS 1200000   /* tables have noticed who is gone (liveness), or the next key would meet the dead too */
 
 /* One node's store is handed the record as if somebody had put it there alone. */
 static void hold(struct arena *a, uint32_t host, const struct arena_record *r)
@@ -113,7 +114,7 @@ void attack_rollback(const struct trial *t, struct verdict *ret)
             arena_remove(a, ring.hosts[--ring.n]);
             arena_add_honest(a, &at, join, 2);
         }
-        arena_run(a, 120000);
+        arena_run(a, ROLLBACK_PAUSE_MS);
         arena_record_clear(&was);
         arena_record_clear(&now);
     }
