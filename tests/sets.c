@@ -236,11 +236,10 @@ static void estimate(struct run *run, uint32_t live, double most)
     expect(beyond <= 1, "estimates off by more than three times what they say", beyond);
 }
 
-/* All that were put leave, but the first few: a tombstone each, which lives a minute longer than what it takes away.
- * Those that were laid directly go without a word, when they expire. */
+/* All leave, but the first few: a tombstone each, which lives a minute longer than what it takes away. */
 static void leave(struct run *run)
 {
-    struct sets_batch b = {.first = run->put_from, .n = run->o->entries - run->put_from, .per_s = run->o->rate};
+    struct sets_batch b = {.first = run->stay, .n = run->o->entries - run->stay, .per_s = run->o->rate};
     struct sets_puts puts;
     struct sets_reading r;
 
@@ -292,8 +291,8 @@ static void run_all(const struct options *o)
     printf("%u nodes joined, k = %u, %u entries to come, seed %llu; every signature is verified once in this"
            " process and remembered\n", run.s->net->up, net.k ? net.k : KAD_K, o->entries, (unsigned long long)net.seed);
     run.put_from = o->fill > run.stay && o->fill < o->entries ? o->fill : run.stay;
-    double grow_s = (o->entries - run.put_from) / o->rate;
-    run.leave_s = sets_now_s(run.s) + (int64_t)(2 * grow_s) + LEAVE_S;
+    double grow_s = (o->entries - run.put_from) / o->rate, go_s = (o->entries - run.stay) / o->rate;
+    run.leave_s = sets_now_s(run.s) + (int64_t)(grow_s + go_s) + LEAVE_S;
     run.stay_s = sets_now_s(run.s) + 30 * 86400;
     grow(&run);
     settle(&run);
@@ -302,9 +301,8 @@ static void run_all(const struct options *o)
     count_all(&run, o->entries);
     estimate(&run, o->entries, 0.05);
     leave(&run);
-    uint32_t live = run.put_from;
-    read_all(&run, "read, with tombstones", live);
-    count_all(&run, live);
+    read_all(&run, "read, with tombstones", run.stay);
+    count_all(&run, run.stay);
     merge(&run);
     for (uint32_t i = 0; i < net.slots; i++)
         kad_check(run.s->net->nodes[i].kad);
