@@ -129,11 +129,26 @@ static bool is_on_its_way(const struct store_shard *shard)
     return shard->split_s || shard->at.depth > 0;
 }
 
+/* May others see to it in this hour? Not for ever: nothing but their word says that they do. */
+static bool may_be_left(struct now now, const struct store_record *r)
+{
+    const uint64_t most_ms = (KAD_REPLICATE_LEFT - 1) * KAD_REPLICATE_S * UINT64_C(1000);
+    if (r->kind == STORE_SHARD && is_on_its_way((const struct store_shard *)r))
+        return false;
+    return r->kept_ms && now.mono_ms - r->kept_ms < most_ms;
+}
+
+void store_leave(struct kad_store *s, struct now now, struct store_record *r)
+{
+    if (r->pos[HEAP_DUE] != STORE_HEAP_NONE && may_be_left(now, r))
+        store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
+}
+
 /* A whole shard was put by others within the hour: nothing to do until its longest unseen entry is due. */
 static bool shard_was_seen(struct kad_store *s, struct now now, struct store_shard *shard)
 {
     uint32_t seen_s = store_shard_seen_s(shard), now_s = store_now_s(now);
-    if (is_on_its_way(shard) || seen_s == UINT32_MAX)
+    if (!may_be_left(now, &shard->record) || seen_s == UINT32_MAX)
         return false;
     uint32_t ago_s = seen_s < now_s ? now_s - seen_s : 0;
     if (ago_s >= KAD_REPLICATE_S / 2)
@@ -151,19 +166,11 @@ bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_r
         bool expired = r->when[HEAP_EXPIRES] <= now.wall_ms;
         if (r->kind == STORE_ITEM ? expired : shard_was_seen(s, now, (struct store_shard *)r))
             continue;
-        if (r->kind == STORE_SHARD)
-            ((struct store_shard *)r)->kept_ms = now.mono_ms;
+        r->kept_ms = now.mono_ms;
         record_view(r, ret_record);
         return true;
     }
     return false;
-}
-
-/* May others see to it in this hour? Not for ever: nothing but their word says that they do. */
-static bool may_be_left(struct now now, const struct store_shard *shard)
-{
-    const uint64_t most_ms = (KAD_REPLICATE_FAR - 1) * KAD_REPLICATE_S * UINT64_C(1000);
-    return !is_on_its_way(shard) && shard->kept_ms && now.mono_ms - shard->kept_ms < most_ms;
 }
 
 void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
@@ -171,10 +178,8 @@ void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind ki
 {
     struct store_record *r = kind == KAD_RECORD_SHARD ? (struct store_record *)store_shard_find(s, at)
                                                       : store_find(s, STORE_ITEM, 0, target);
-    if (r && kind == KAD_RECORD_SHARD && !may_be_left(now, (const struct store_shard *)r))
-        return;
-    if (r && r->pos[HEAP_DUE] != STORE_HEAP_NONE)
-        store_schedule(s, r, HEAP_DUE, store_due_ms(s, now));
+    if (r)
+        store_leave(s, now, r);
 }
 
 void kad_store_far(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE])

@@ -7,7 +7,7 @@
  *   refused (never clipped). An item without exp lives 2 h from its last put. Peers live 30 minutes. What has
  *   expired is never seen again through this interface, even before kad_store_tick has removed it.
  * - Version: kad_version_compare. The same version put again changes nothing, but counts as seen: who put it
- *   has put it at the other holders too, so this node need not within the hour.
+ *   has put it at the other holders too, so this node need not within the hour (kad_store_seen).
  * - Room: bounded by configuration, per sender and per key. When the store is full, a sender that has few
  *   records here displaces one of a sender that has many (16 drawn at random, the one of the largest sender
  *   goes), so a flood from a few places costs only itself; else 202.
@@ -39,8 +39,8 @@
 #define KAD_LIFE_PLAIN_S 7200        /* BEP 44, values without exp */
 #define KAD_LIFE_PEER_S 1800
 #define KAD_REPLICATE_S 3600     /* +- 10 %, so that holders do not move together */
-#define KAD_REPLICATE_FAR 6      /* times longer for an item that k closer ones hold, and at most for a shard that
-                                  * another holder says it looks after */
+#define KAD_REPLICATE_FAR 6      /* times longer for an item that k closer ones hold */
+#define KAD_REPLICATE_LEFT 12    /* times, at most, that it is left to others who say that they see to it */
 #define KAD_KEY_ITEMS_MAX 1024   /* mutable items of one public key here */
 #define KAD_KEY_ENTRIES_MAX 8192 /* set entries of one public key here, over all roots */
 #define KAD_PEERS_PER_HASH_MAX 128
@@ -146,9 +146,8 @@ uint64_t kad_store_deadline_ms(const struct kad_store *s,
 bool kad_store_due(struct kad_store *s, struct now now, struct kad_record *ret_record);
 /* The item lies at k nodes that are all closer to it than we are. */
 void kad_store_far(struct kad_store *s, struct now now, const uint8_t target[KAD_ID_SIZE]);
-/* Due again no earlier than in an hour: the caller learned that it lies well at the others. A shard that
- * is split or below the root is due all the same, and any of which that has been said for
- * KAD_REPLICATE_FAR hours. */
+/* Due again no earlier than in an hour: others say that they see to it. What has been left to them for
+ * KAD_REPLICATE_LEFT hours is due all the same, as is a shard that is split or below the root. */
 void kad_store_seen(struct kad_store *s, struct now now, enum kad_record_kind kind,
                     const uint8_t target[KAD_ID_SIZE],
                     const struct kad_shard_id *at); /* `at` for SHARD, else NULL */

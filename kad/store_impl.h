@@ -32,6 +32,7 @@ struct store_record {
     uint32_t index;           /* in store.records */
     uint32_t pos[HEAP_KINDS]; /* in the heaps, or STORE_HEAP_NONE */
     uint64_t when[HEAP_KINDS];
+    uint64_t kept_ms;         /* mono: when we last saw to it ourselves, or this version came; 0 = not yet */
 };
 
 struct store_unit {
@@ -72,7 +73,6 @@ struct store_shard {
     struct store_entry **entries; /* by slot */
     uint32_t created_s;           /* Unix seconds; 0 = was loaded, or is no longer new */
     uint32_t split_s;             /* when it split, or that was last confirmed; 0 = not split */
-    uint64_t kept_ms;             /* mono: when it last fell due, and we compared it ourselves; 0 = not yet */
     bool split_dirty;
     uint8_t digest[KAD_ID_SIZE];
 };
@@ -157,6 +157,8 @@ void store_displace(struct kad_store *s, struct store_unit *u);
 /* Puts a key in the queue of what must be written; the value is looked up when it is drained. */
 void store_mark(struct kad_store *s, struct span key, bool *dirty);
 uint64_t store_due_ms(struct kad_store *s, struct now now); /* in an hour, more or less */
+/* Others say that they see to it in this hour; see kad_store_seen. */
+void store_leave(struct kad_store *s, struct now now, struct store_record *r);
 int store_verify_status(int err); /* CAM_E of a verification -> the error code to answer with */
 
 /* ---- store_item.c ------------------------------------------------------------------------------------- */

@@ -85,6 +85,7 @@ struct store_item *store_item_set(struct kad_store *s, struct now now, struct st
     item->exp_s = exp_s;
     item->has_exp = has_exp;
     item->seen_s = store_now_s(now);
+    item->record.kept_ms = now.mono_ms;
     s->stats.bytes += item_size(salt_size + in->v.size) - old_size;
     store_schedule(s, &item->record, HEAP_EXPIRES, (uint64_t)exp_s * 1000);
     store_schedule(s, &item->record, HEAP_DUE, has_exp ? store_due_ms(s, now) : STORE_NEVER);
@@ -96,7 +97,7 @@ static void item_seen(struct kad_store *s, struct now now, struct store_item *it
 {
     item->seen_s = store_now_s(now);
     if (item->has_exp) {
-        store_schedule(s, &item->record, HEAP_DUE, store_due_ms(s, now));
+        store_leave(s, now, &item->record);
     } else { /* BEP 44: it lives two hours from the last put */
         item->exp_s = item->seen_s + KAD_LIFE_PLAIN_S;
         store_schedule(s, &item->record, HEAP_EXPIRES, (uint64_t)item->exp_s * 1000);

@@ -435,7 +435,7 @@ static void test_is_left_to_others_for_a_while(void **state)
         pass(w, HOUR_MS / 4);
     }
     assert_int_equal(r.kind, KAD_RECORD_SHARD);
-    assert_in_range(quarters, (KAD_REPLICATE_FAR - 1) * 4, (KAD_REPLICATE_FAR + 1) * 4);
+    assert_in_range(quarters, (KAD_REPLICATE_LEFT - 1) * 4, (KAD_REPLICATE_LEFT + 1) * 4);
 }
 
 int main(void)

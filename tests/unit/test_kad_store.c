@@ -268,6 +268,35 @@ static void test_far_items_are_due_seldom(void **state)
     kad_store_far(w->s, w->now, nothing);
 }
 
+/* Whoever asks, or puts again what is held, may say that it sees to the hour's work; but not for ever. */
+static void test_items_are_left_to_others_for_a_while(void **state)
+{
+    struct world *w = *state;
+    struct kad_item a = item(w->id, "a", 1, value(w, START_S + 864000, 1));
+    struct kad_record r;
+    uint8_t target[KAD_ID_SIZE];
+    kad_item_target(&a, target);
+    assert_int_equal(put(w, &a), 0);
+    for (unsigned again = 0; again < 2; again++) {
+        unsigned quarters = 0;
+        for (; !kad_store_due(w->s, w->now, &r) && quarters < 100; quarters++) {
+            kad_store_seen(w->s, w->now, KAD_RECORD_ITEM, target, NULL);
+            assert_int_equal(put(w, &a), 0);
+            pass(w, HOUR_MS / 4);
+        }
+        assert_in_range(quarters, (KAD_REPLICATE_LEFT - 1) * 4, (KAD_REPLICATE_LEFT + 1) * 4);
+    }
+    /* A new version is its writer's own word that it lies at the others. */
+    pass(w, HOUR_MS * (KAD_REPLICATE_LEFT - 1));
+    a = item(w->id, "a", 2, value(w, START_S + 864000, 2));
+    assert_int_equal(put(w, &a), 0);
+    kad_store_seen(w->s, w->now, KAD_RECORD_ITEM, target, NULL);
+    pass(w, HOUR_MS * 85 / 100);
+    kad_store_seen(w->s, w->now, KAD_RECORD_ITEM, target, NULL);
+    pass(w, HOUR_MS * 85 / 100);
+    assert_false(kad_store_due(w->s, w->now, &r));
+}
+
 static void test_walk_while_changing(void **state)
 {
     struct world *w = *state;
@@ -465,6 +494,7 @@ int main(void)
         WITH(test_clock_steps),
         WITH(test_due_in_an_hour_unless_seen),
         WITH(test_far_items_are_due_seldom),
+        WITH(test_items_are_left_to_others_for_a_while),
         WITH(test_walk_while_changing),
         WITH(test_flood_costs_only_the_flooder),
         WITH(test_bad_signature_displaces_nobody),
