@@ -1,8 +1,10 @@
 #include "tests/unit/tl_net.h"
 #include "timeline/record.h"
 
+#define LOOK_TAG (TIMELINE_TAG_FOREIGN | 77)
+
 /* What a kad finds: the item at (pk, salt), or the number of live entries at a root. */
-struct found {
+static struct found {
     bool done;
     int status;
     int64_t seq;
@@ -10,58 +12,45 @@ struct found {
     size_t size;
     size_t entries;
     uint32_t holders;
-};
+} found;
 
-/* A plain kad beside the timelines, to look from outside. */
+static bool take_found(struct net *net, const struct kad_event *e)
+{
+    (void)net;
+    if (e->tag != LOOK_TAG)
+        return false;
+    if (e->kind == KAD_EVENT_GET && e->status == 0) {
+        found.seq = e->item->seq;
+        found.size = e->item->v.size;
+        memcpy(found.v, e->item->v.data, found.size);
+        found.holders = e->holders;
+    }
+    for (size_t i = 0; i < e->n_entries; i++)
+        found.entries += !kad_entry_is_tombstone(&e->entries[i]);
+    if (e->last) {
+        found.done = true;
+        found.status = e->status;
+    }
+    return true;
+}
+
+/* As somebody would who has no timeline. */
 static struct found look(struct net *net, int i, const uint8_t *pk, const char *salt, const uint8_t *root)
 {
     struct net_node *n = &net->nodes[i];
-    struct found f = { .done = false };
     uint8_t target[KAD_ID_SIZE];
-    uint64_t tag = TIMELINE_TAG_FOREIGN | 77;
+    found = (struct found){ .done = false };
+    net->tap = take_found;
     if (salt) {
         kad_mutable_target(pk, span_str(salt), target);
-        assert_int_equal(kad_get(n->kad, net->now, target, pk, span_str(salt), tag), 0);
+        assert_int_equal(kad_get(n->kad, net->now, target, pk, span_str(salt), LOOK_TAG), 0);
     } else {
-        assert_int_equal(kad_set_get(n->kad, net->now, root, false, 0, tag), 0);
+        assert_int_equal(kad_set_get(n->kad, net->now, root, false, 0, LOOK_TAG), 0);
     }
-    /* The node's own turn would hand the event to its timeline, so time passes here by hand. */
-    for (int k = 0; k < 4000 && !f.done; k++) {
-        struct kad_event e;
-        struct kad_datagram d;
-        kad_tick(n->kad, net->now);
-        while (kad_next_event(n->kad, &e)) {
-            if (e.tag != tag) {
-                timeline_kad_event(n->t, net->now, &e);
-                continue;
-            }
-            if (e.kind == KAD_EVENT_GET && e.status == 0) {
-                f.seq = e.item->seq;
-                f.size = e.item->v.size;
-                memcpy(f.v, e.item->v.data, f.size);
-                f.holders = e.holders;
-            }
-            for (size_t j = 0; j < e.n_entries; j++)
-                f.entries += !kad_entry_is_tombstone(&e.entries[j]);
-            if (e.last) {
-                f.done = true;
-                f.status = e.status;
-            }
-        }
-        while (kad_next_out(n->kad, &d))
-            net_send_udp(net, i, &d);
-        n->running = false; /* so that net_run leaves it alone */
-        net_run(net, 1);
-        n->running = true;
-        while (net->n_events && net->events[0].at_ms <= net->now.mono_ms + 1 && net->events[0].to == i) {
-            struct net_event ev = net_pop(net);
-            if (!ev.is_link)
-                kad_recv(n->kad, net->now, &ev.from, ev.data, ev.size);
-            free(ev.data);
-        }
-    }
-    assert_true(f.done);
-    return f;
+    net_run_until(net, net->now.mono_ms + 4000, &found.done);
+    net->tap = NULL;
+    assert_true(found.done);
+    return found;
 }
 
 /* Everything that is to be said of somebody is found by others, with the life that it should have. */

@@ -96,6 +96,8 @@ struct net {
     /* May change or drop (return false) a link message on its way. */
     bool (*tamper)(struct net *net, int from, int to, uint8_t *data, size_t size);
     uint32_t clock_skew_ms;
+    /* Takes (returns true) an event of a node's kad before its timeline does. */
+    bool (*tap)(struct net *net, const struct kad_event *e);
 };
 
 /* ---- the heap ---- */
@@ -277,7 +279,8 @@ static inline void net_turn(struct net *net, int i)
     kad_tick(n->kad, now);
     timeline_tick(n->t, now);
     while (kad_next_event(n->kad, &e))
-        timeline_kad_event(n->t, now, &e);
+        if (!net->tap || !net->tap(net, &e))
+            timeline_kad_event(n->t, now, &e);
     while (kad_next_out(n->kad, &d))
         net_send_udp(net, i, &d);
     while (timeline_next_out(n->t, false, &s))
