@@ -70,6 +70,8 @@ static void note_namer(struct lookup *l, struct lookup_node *node, int by)
 {
     const struct lookup_node *namer = by >= 0 ? &l->nodes[by] : NULL;
 
+    if (by == LOOKUP_STRANGER)
+        return; /* nobody to blame: as soon as anybody is doubted, it is held back */
     if (!namer || namer->namer == 0) {
         node->vouched = true;
         return;
@@ -139,7 +141,40 @@ static int place_to_free(const struct lookup *l, bool named)
 
 int lookup_offer(struct lookup *l, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect)
 {
-    return lookup_named(l, -1, id, addr, suspect);
+    return lookup_named(l, LOOKUP_OURS, id, addr, suspect);
+}
+
+/* Its first address has been judged, with all who named that. */
+static void readdress(struct lookup *l, int node, const struct addr *addr, int by)
+{
+    struct lookup_node *n = &l->nodes[node];
+
+    n->addr = *addr;
+    n->other.family = 0;
+    n->reoffers++;
+    n->named_by = 0;
+    n->vouched = false;
+    set_state(l, node, LOOKUP_NEW);
+    note_namer(l, n, by);
+}
+
+/* One id at two addresses: a node that came back elsewhere, or somebody lies. The first is believed until it
+ * fails, and only those who named the other answer for that. */
+static int named_elsewhere(struct lookup *l, int node, const struct addr *addr, int by)
+{
+    struct lookup_node *n = &l->nodes[node];
+
+    if (n->reoffers == LOOKUP_REOFFERS)
+        return -1;
+    if (n->state == LOOKUP_FAILED || n->state == LOOKUP_SUSPECT) {
+        readdress(l, node, addr, by);
+        return node;
+    }
+    if (n->other.family == 0) {
+        n->other = *addr;
+        n->other_by = (int8_t)by;
+    }
+    return -1;
 }
 
 int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect)
@@ -159,7 +194,7 @@ int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const stru
             at = middle + 1;
     }
     if (l->n == LOOKUP_MAX) {
-        int last = place_to_free(l, by >= 0);
+        int last = place_to_free(l, by != LOOKUP_OURS);
         if (last < 0 || ((unsigned)last < at && !is_held(l, &l->nodes[l->order[last]])))
             return -1;
         at -= (unsigned)last < at;
@@ -179,17 +214,11 @@ int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const stru
     return (int)slot;
 
 known:;
-    /* One id at two addresses: a node that came back elsewhere.
-     * The first address is believed until it fails. */
     struct lookup_node *was = &l->nodes[l->order[at]];
+    if (!addr_equal(&was->addr, addr))
+        return suspect ? -1 : named_elsewhere(l, l->order[at], addr, by);
     note_namer(l, was, by);
-    bool dead = was->state == LOOKUP_FAILED || was->state == LOOKUP_SUSPECT;
-    if (!dead || suspect || addr_equal(&was->addr, addr) || was->reoffers == LOOKUP_REOFFERS)
-        return -1;
-    was->reoffers++;
-    was->addr = *addr;
-    set_state(l, l->order[at], LOOKUP_NEW);
-    return l->order[at];
+    return -1;
 }
 
 static bool can_count(const struct lookup_node *node)
@@ -317,7 +346,11 @@ void lookup_answered(struct lookup *l, int node)
 
 void lookup_failed(struct lookup *l, int node)
 {
+    struct addr other = l->nodes[node].other;
+
     set_state(l, node, LOOKUP_FAILED);
+    if (other.family && l->nodes[node].reoffers < LOOKUP_REOFFERS)
+        readdress(l, node, &other, l->nodes[node].other_by);
 }
 
 void lookup_plain(struct lookup *l, int node)

@@ -55,6 +55,8 @@ enum lookup_state {
 struct lookup_node {
     uint8_t id[ID_SIZE];
     struct addr addr;
+    struct addr other;        /* where somebody else says that it is, tried when it does not answer; or none */
+    int8_t other_by;
     uint8_t state;
     uint8_t reoffers;
     bool plain;               /* knows not our method: asked with find_node, cannot hold what we look for */
@@ -88,8 +90,10 @@ struct lookup {
 };
 
 void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uint8_t alpha, double estimate);
-/* A node that `by`, who answered, named. Its index, or -1: known already,
- * or farther than all that are kept. */
+#define LOOKUP_OURS -1     /* named by what we knew before */
+#define LOOKUP_STRANGER -2 /* named by somebody whom this lookup did not ask */
+
+/* A node that `by`, who answered, named. Its index, or -1: known already, or farther than all that are kept. */
 int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect);
 /* The same of a node that we knew. */
 int lookup_offer(struct lookup *l, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect);

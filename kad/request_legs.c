@@ -232,7 +232,7 @@ size_t request_learn(struct kad *k, struct request *r, struct request_node asked
 
     if (!net || list.size == 0)
         return 0;
-    int leg = leg_for(k, r, asked.leg, family), by = leg == asked.leg ? asked.node : -1;
+    int leg = leg_for(k, r, asked.leg, family), by = leg == asked.leg ? asked.node : LOOKUP_STRANGER;
     if (leg < 0)
         return 0;
     for (unsigned i = 0; i < 2u * k->k && node_next_listed(k, &list, family, id, &addr); i++) {

@@ -126,10 +126,14 @@ static void one_that_came_back_elsewhere(void **state)
     int a = offer(&l, 1, false);
     node(1, id, &addr);
     addr.port = 9;
-    assert_int_equal(lookup_offer(&l, id, &addr, false), -1); /* the first address is believed */
+    assert_int_equal(lookup_offer(&l, id, &addr, false), -1); /* the first address is believed, until it fails */
     lookup_sent(&l, a);
     lookup_failed(&l, a);
-    for (unsigned n = 0; n < LOOKUP_REOFFERS; n++) { /* until it fails; but not for ever */
+    assert_int_equal(lookup_next(&l), a);
+    assert_int_equal(l.nodes[a].addr.port, addr.port);
+    lookup_sent(&l, a);
+    lookup_failed(&l, a);
+    for (unsigned n = 1; n < LOOKUP_REOFFERS; n++) { /* but not for ever */
         addr.port++;
         assert_int_equal(lookup_offer(&l, id, &addr, false), a);
         assert_int_equal(l.nodes[a].addr.port, addr.port);
@@ -138,6 +142,69 @@ static void one_that_came_back_elsewhere(void **state)
     }
     addr.port++;
     assert_int_equal(lookup_offer(&l, id, &addr, false), -1);
+    lookup_check(&l);
+}
+
+/* Who names true ids at wrong ports answers for it alone, and hides nobody. */
+static void named_at_two_addresses(void **state)
+{
+    (void)state;
+    enum { NAMED = 4 };
+    struct lookup l;
+    uint8_t id[ID_SIZE];
+    struct addr addr, wrong;
+    int named[NAMED];
+    lookup_init(&l, target, 16, 4, 0);
+    int liar = offer(&l, 20, false), honest = offer(&l, 21, false);
+    lookup_sent(&l, liar);
+    lookup_sent(&l, honest);
+    lookup_answered(&l, liar);
+    lookup_answered(&l, honest);
+    for (unsigned i = 0; i < NAMED; i++) {
+        node(1 + i, id, &addr);
+        wrong = addr;
+        wrong.port++;
+        named[i] = lookup_named(&l, liar, id, &wrong, false);
+        assert_int_equal(lookup_named(&l, honest, id, &addr, false), -1);
+    }
+    for (unsigned i = 0; i < NAMED; i++) {
+        lookup_sent(&l, named[i]);
+        lookup_failed(&l, named[i]);
+        node(1 + i, id, &addr);
+        assert_true(addr_equal(&l.nodes[named[i]].addr, &addr));
+        lookup_sent(&l, named[i]);
+        lookup_answered(&l, named[i]);
+    }
+    assert_int_equal(lookup_lies(&l, liar), 1);
+    assert_int_equal(lookup_lies(&l, honest), 0);
+    lookup_check(&l);
+}
+
+/* Over IPv4 somebody names nodes of IPv6: nobody of that lookup answers for them. They take nobody's place, and are
+ * asked last as soon as anybody is doubted. */
+static void named_over_the_other_family(void **state)
+{
+    (void)state;
+    struct lookup l;
+    uint8_t id[ID_SIZE];
+    struct addr addr;
+    lookup_init(&l, target, 16, 4, 0);
+    for (unsigned i = 0; i < LOOKUP_MAX; i++)
+        offer(&l, 100 + i, false);
+    node(1, id, &addr);
+    assert_int_equal(lookup_named(&l, LOOKUP_STRANGER, id, &addr, false), -1);
+    lookup_init(&l, target, 16, 4, 0);
+    int liar = offer(&l, 20, false), one = lookup_named(&l, LOOKUP_STRANGER, id, &addr, false);
+    assert_false(lookup_is_held(&l, one));
+    lookup_sent(&l, liar);
+    lookup_answered(&l, liar);
+    for (unsigned i = 0; i < LOOKUP_LIES; i++) {
+        node(2 + i, id, &addr);
+        int dead = lookup_named(&l, liar, id, &addr, false);
+        lookup_sent(&l, dead);
+        lookup_failed(&l, dead);
+    }
+    assert_true(lookup_is_held(&l, one));
     lookup_check(&l);
 }
 
@@ -430,6 +497,8 @@ int main(void)
         cmocka_unit_test(a_stalled_one_frees_its_place),
         cmocka_unit_test(suspects_only_when_nobody_else),
         cmocka_unit_test(one_that_came_back_elsewhere),
+        cmocka_unit_test(named_at_two_addresses),
+        cmocka_unit_test(named_over_the_other_family),
         cmocka_unit_test(keeps_the_closest_of_a_flood),
         cmocka_unit_test(whom_we_knew_is_not_crowded_out),
         cmocka_unit_test(sybils_do_not_count_as_the_end),
