@@ -135,6 +135,12 @@ static struct span save_node(struct kad *k)
     return span(out.buf, out.size);
 }
 
+/* A node at work goes back to what the disk says of records (kad_reset_store), not of itself. */
+static bool is_at_work(const struct kad *k)
+{
+    return k->booted || node_contacts(k) > 0;
+}
+
 static int load_node(struct kad *k, struct span value)
 {
     struct bytes_in in = bytes_in(value.data, value.size);
@@ -145,10 +151,11 @@ static int load_node(struct kad *k, struct span value)
 
     if (bytes_end(&in) || version != SAVED_VERSION)
         return CAM_EFORMAT;
+    if (is_at_work(k))
+        return 0;
     table_rename(&k->net[0].table, id4);
     if (k->n_nets > 1)
         table_rename(&k->net[1].table, id6);
-    upkeep_init(k);
     kad_guard_set_secret(k->guard, secret);
     if (rtt8_ms <= 8 * RPC_HARD_MAX_MS && dev4_ms <= 4 * RPC_HARD_MAX_MS) {
         k->rpc.rtt8_ms = rtt8_ms;
@@ -199,6 +206,8 @@ static int load_table(struct kad *k, struct span value)
 
     if (bytes_get_u8(&in) != SAVED_VERSION)
         return CAM_EFORMAT;
+    if (is_at_work(k))
+        return 0;
     while (bytes_left(&in) > 0 && !in.err) {
         uint8_t family = bytes_get_u8(&in);
         size_t size = family == 4 ? 6 : 18;

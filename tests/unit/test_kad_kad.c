@@ -1,4 +1,5 @@
 /* Whole nodes together: joining, finding, storing, dying, coming back. */
+#include "kad/node.h"
 #include "tests/unit/kad_net.h"
 
 static size_t closest_truth(struct net *net, const uint8_t *target, const uint8_t *except, const uint8_t **ret, size_t max)
@@ -676,6 +677,29 @@ static void memory_outlives_a_bad_day(void **state)
     net_free(net);
 }
 
+/* After a commit that failed, records are read back while the node is at work: it goes on being what it is, and what it
+ * has to do is still scheduled. */
+static void a_bad_commit_is_no_new_life(void **state)
+{
+    (void)state;
+    struct net *net = net_new(20, &(struct net_options){.seed = 23, .latency_ms = 10});
+    net_start_all(net);
+    net_run(net, 600000);
+    struct net_node *node = &net->nodes[4];
+    uint8_t id[KAD_ID_SIZE];
+    size_t contacts = node_contacts(node->k);
+    memcpy(id, kad_node_id(node->k), KAD_ID_SIZE);
+    kad_reset_store(node->k, net->now);
+    for (const struct net_record *r = node->disk; r; r = r->next)
+        assert_int_equal(kad_load(node->k, net->now, span(r->bytes, r->key_size),
+                                  span(r->bytes + r->key_size, r->value_size)), 0);
+    net_drain(net, node);
+    assert_memory_equal(kad_node_id(node->k), id, KAD_ID_SIZE);
+    assert_int_equal(node_contacts(node->k), contacts);
+    assert_true(node->k->look_ms != NOW_NEVER && node->k->refresh_ms != NOW_NEVER && node->k->spread_ms != NOW_NEVER);
+    net_free(net);
+}
+
 /* Holders that change a byte of what they hold are found out. */
 static bool lie(struct net *net, struct net_datagram *d)
 {
@@ -838,6 +862,7 @@ int main(void)
         cmocka_unit_test(both_families),
         cmocka_unit_test(ids_are_bound_to_addresses),
         cmocka_unit_test(memory_outlives_a_bad_day),
+        cmocka_unit_test(a_bad_commit_is_no_new_life),
         cmocka_unit_test(liars_are_not_believed),
         cmocka_unit_test(the_closest_are_asked_twice),
         cmocka_unit_test(a_failed_get_goes_over_other_paths),
