@@ -77,6 +77,13 @@ void walk_query(const struct request *r, struct krpc_msg *q)
     q->seq = r->item.seq;
 }
 
+static bool is_over(const struct kad *k, const struct kad_item *item)
+{
+    int64_t exp_s = kad_value_expires_s(item->v);
+
+    return exp_s != 0 && exp_s <= now_unix_s(k->now);
+}
+
 /* A verified version from somewhere else than our own hands. */
 static void take_version(struct kad *k, struct request *r, struct lookup_node *node,
                          const struct kad_item *item)
@@ -135,6 +142,8 @@ void walk_value(struct kad *k, struct request *r, struct lookup_node *node, cons
         k->stats.refused_signature++;
         return;
     }
+    if (is_over(k, &item)) /* holders drop what has expired; who serves it is no holder */
+        return;
     take_version(k, r, node, &item);
 }
 
