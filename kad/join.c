@@ -161,7 +161,7 @@ bool join_pending(const struct kad *k)
 
 static bool ask(struct kad *k, struct node_known *one)
 {
-    struct rpc_tx tx = {.to = one->addr, .owner = RPC_OWNER_JOIN};
+    struct rpc_tx tx = {.to = one->addr, .owner = RPC_OWNER_JOIN, .tries = one->tries};
     struct krpc_msg q = {.method = KRPC_FIND_NODE, .target = node_net_of(k, &one->addr)->table.self};
 
     memcpy(tx.id, one->id, KAD_ID_SIZE);

@@ -58,18 +58,11 @@ static int send_query(struct kad *k, const struct rpc_tx *tx, struct krpc_msg *q
 int node_query(struct kad *k, struct rpc_tx *tx, struct krpc_msg *q)
 {
     struct node_net *net = node_net_of(k, &tx->to);
-    uint32_t rtt = TABLE_RTT_UNKNOWN, dev = 0;
 
     if (!net || !addr_is_usable(&tx->to))
         return CAM_EINVAL;
-    if (!id_is_zero(tx->id)) {
-        const struct table_contact *c = table_find(&net->table, tx->id);
-        if (c) {
-            rtt = c->rtt_ms;
-            dev = c->dev_ms;
-        }
-    }
-    rpc_timeouts(&k->rpc, rtt, dev, &tx->soft_ms, &tx->hard_ms);
+    const struct table_contact *contact = id_is_zero(tx->id) ? NULL : table_find(&net->table, tx->id);
+    rpc_timeouts(&k->rpc, contact, tx);
     q->kind = KRPC_QUERY;
     tx->method = (uint8_t)q->method;
     if (!rpc_begin(&k->rpc, k->now.mono_ms, tx))

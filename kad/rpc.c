@@ -52,19 +52,20 @@ void rpc_measured(struct rpc *r, uint32_t rtt_ms)
     r->dev4_ms = (uint32_t)(r->dev4_ms + ((off < 0 ? -off : off) - r->dev4_ms / 4));
 }
 
-void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms,
-                  uint16_t *ret_hard_ms)
+void rpc_timeouts(const struct rpc *r, const struct table_contact *contact, struct rpc_tx *tx)
 {
-    uint32_t patience = RPC_HARD_MAX_MS, least = RPC_HARD_MIN_MS;
+    uint32_t patience = RPC_HARD_MAX_MS, hard = RPC_HARD_MIN_MS;
+    unsigned fails = contact ? contact->fails : tx->tries;
 
-    if (rtt_ms != TABLE_RTT_UNKNOWN)
-        patience = rtt_ms + 4 * dev_ms;
+    if (contact && table_is_measured(contact))
+        patience = contact->rtt_ms + 4u * contact->dev_ms;
     else if (r->has_rtt)
         patience = r->rtt8_ms / 8 + r->dev4_ms;
     if (patience > RPC_HARD_MAX_MS)
         patience = RPC_HARD_MAX_MS;
-    *ret_soft_ms = (uint16_t)(patience > RPC_SOFT_MIN_MS ? patience : RPC_SOFT_MIN_MS);
-    *ret_hard_ms = (uint16_t)(patience > least ? patience : least);
+    hard = (patience > hard ? patience : hard) << (fails < RPC_DOUBLINGS ? fails : RPC_DOUBLINGS);
+    tx->soft_ms = (uint16_t)(patience > RPC_SOFT_MIN_MS ? patience : RPC_SOFT_MIN_MS);
+    tx->hard_ms = (uint16_t)(hard < RPC_HARD_MAX_MS ? hard : RPC_HARD_MAX_MS);
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------- */

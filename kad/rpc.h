@@ -4,13 +4,14 @@
  * others as good as random, and no system call for each) and only if the reply comes from the address that
  * was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk it belongs
  * to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after which
- * it has failed. What is sent again has its hard time-out from then, and when a third of that is over it may
+ * it has failed. Who did not answer in time has twice the hard one the next time: round trips may have grown,
+ * and an answer that comes too late is no measurement. What is sent again has its hard time-out from then, and when a third of that is over it may
  * be sent once more, at no cost in time: with one datagram in fifty lost, one query in 600 would still be
  * unanswered after two sendings, and one in 16,000 is after three. For an address never heard before, all
  * round trips together are the estimate.
  *
  *     struct rpc_tx tx = {.to = addr, .method = KRPC_PING, .owner = RPC_OWNER_TABLE};
- *     rpc_timeouts(&rpc, contact, &tx.soft_ms, &tx.hard_ms);
+ *     rpc_timeouts(&rpc, contact, &tx);
  *     if (rpc_begin(&rpc, now.mono_ms, &tx)) send(tx.tid);             // tid is filled in
  *     reply:  if (rpc_take(&rpc, msg.t, from, &tx)) handle(&tx);       // a copy; the slot is free again
  *     tick:   while (rpc_next_due(&rpc, now.mono_ms, &tx)) ...
@@ -23,6 +24,7 @@
 #ifndef KAD_RPC_H
 #define KAD_RPC_H
 #include "kad/kad.h"
+#include "kad/table.h"
 
 #define RPC_TID_SIZE 6
 #define RPC_TID_KEY_SIZE 16
@@ -30,6 +32,7 @@
 #define RPC_SOFT_MIN_MS 50
 #define RPC_HARD_MIN_MS 200
 #define RPC_HARD_MAX_MS 1000
+#define RPC_DOUBLINGS 3        /* of the hard time-out: then it is at its longest */
 #define RPC_RETRIES 2          /* how often a query may be sent again */
 #define RPC_QUEUE_MAX (4 << 20) /* bytes of datagrams waiting in a queue; more are lost like on the wire */
 
@@ -49,6 +52,7 @@ struct rpc_tx {
     uint8_t method;            /* enum krpc_method */
     uint8_t owner;
     uint8_t stalled, resent;   /* how often */
+    uint8_t tries;             /* how often the same was asked in vain before */
     uint8_t leg, node;         /* of a request: which lookup, which of its nodes */
     uint16_t soft_ms, hard_ms;
     uint16_t part;             /* of a request: what else it needs to know */
@@ -74,9 +78,8 @@ uint32_t rpc_in_flight(const struct rpc *r);
 
 /* A measured round trip, of anyone. */
 void rpc_measured(struct rpc *r, uint32_t rtt_ms);
-/* Patience for a contact with that mean and deviation; rtt_ms = TABLE_RTT_UNKNOWN for a stranger. */
-void rpc_timeouts(const struct rpc *r, uint32_t rtt_ms, uint32_t dev_ms, uint16_t *ret_soft_ms,
-                  uint16_t *ret_hard_ms);
+/* Fills in the patience for a contact; NULL: for a stranger, who did not answer tx->tries times before. */
+void rpc_timeouts(const struct rpc *r, const struct table_contact *contact, struct rpc_tx *tx);
 
 /* Takes a copy of tx, whose tid and times it fills in. False when RPC_TX_MAX are in flight. */
 bool rpc_begin(struct rpc *r, uint64_t mono_ms, struct rpc_tx *tx);

@@ -357,11 +357,17 @@ bool table_is_wanted(const struct table *t, const uint8_t id[ID_SIZE])
     return table_is_near(t, id) || t->count[b] < t->k / 2 || table_find(t, id);
 }
 
+bool table_is_measured(const struct table_contact *c)
+{
+    return c->rtt_ms || c->dev_ms;
+}
+
 /* RFC 6298's smoothing, in whole milliseconds, for one contact. */
 static void measure(struct table_contact *c, uint32_t rtt_ms, bool first)
 {
     if (rtt_ms == TABLE_RTT_UNKNOWN)
         return;
+    first = first || !table_is_measured(c);
     int rtt = rtt_ms < 60000 ? (int)rtt_ms : 60000;
     int dev = first ? rtt / 2 : c->dev_ms + (abs(rtt - c->rtt_ms) - c->dev_ms) / 4;
     int mean = first ? rtt : c->rtt_ms + (rtt - c->rtt_ms) / 8;

@@ -101,6 +101,8 @@ void table_offer(struct table *t, const uint8_t id[ID_SIZE], const struct addr *
 /* Takes out the youngest candidate that would enter its bucket now. */
 bool table_take_candidate(struct table *t, uint8_t ret_id[ID_SIZE], struct addr *ret_addr);
 
+/* Is its round trip known? Not when it has answered only what was sent twice. */
+bool table_is_measured(const struct table_contact *c);
 struct table_contact *table_find(const struct table *t, const uint8_t id[ID_SIZE]);
 struct addr table_addr(const struct table *t, const struct table_contact *c);
 uint32_t table_age_s(const struct table_contact *c, uint64_t mono_ms);

@@ -209,25 +209,56 @@ static void patience_adapts(void **state)
 {
     (void)state;
     struct rpc r;
-    uint16_t soft, hard;
+    struct rpc_tx tx = {.method = KRPC_PING};
     rpc_init(&r, &rng);
-    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
-    assert_int_equal(hard, 1000); /* nothing known at all */
+    rpc_timeouts(&r, NULL, &tx);
+    assert_int_equal(tx.hard_ms, 1000); /* nothing known at all */
     for (unsigned i = 0; i < 20; i++)
         rpc_measured(&r, 0);
-    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
-    assert_int_equal(soft, RPC_SOFT_MIN_MS);
-    assert_int_equal(hard, RPC_HARD_MIN_MS); /* on a local network a dead peer costs 200 ms, not a second */
+    rpc_timeouts(&r, NULL, &tx);
+    assert_int_equal(tx.soft_ms, RPC_SOFT_MIN_MS);
+    assert_int_equal(tx.hard_ms, RPC_HARD_MIN_MS); /* on a local network a dead peer costs 200 ms, not a second */
     for (unsigned i = 0; i < 200; i++)
         rpc_measured(&r, i % 2 ? 80 : 120);
-    rpc_timeouts(&r, TABLE_RTT_UNKNOWN, 0, &soft, &hard);
-    assert_in_range(soft, 150, 230);
-    assert_in_range(hard, 200, 230);
-    rpc_timeouts(&r, 300, 50, &soft, &hard);
-    assert_int_equal(soft, 500);
-    assert_int_equal(hard, 500);
-    rpc_timeouts(&r, 5000, 200, &soft, &hard);
-    assert_int_equal(hard, 1000);
+    rpc_timeouts(&r, NULL, &tx);
+    assert_in_range(tx.soft_ms, 150, 230);
+    assert_in_range(tx.hard_ms, 200, 230);
+    struct table_contact c = {.fails = 0}; /* it has answered, but only what was sent twice */
+    rpc_timeouts(&r, &c, &tx);
+    assert_in_range(tx.soft_ms, 150, 230);
+    c = (struct table_contact){.rtt_ms = 300, .dev_ms = 50};
+    rpc_timeouts(&r, &c, &tx);
+    assert_int_equal(tx.soft_ms, 500);
+    assert_int_equal(tx.hard_ms, 500);
+    c = (struct table_contact){.rtt_ms = 5000, .dev_ms = 200};
+    rpc_timeouts(&r, &c, &tx);
+    assert_int_equal(tx.hard_ms, 1000);
+    rpc_clear(&r);
+}
+
+/* An answer that comes too late is no measurement, so patience grows without one. */
+static void patience_grows_when_nobody_answers(void **state)
+{
+    (void)state;
+    struct rpc r;
+    struct table_contact c = {.rtt_ms = 20, .dev_ms = 1};
+    struct rpc_tx tx = {.method = KRPC_PING};
+    rpc_init(&r, &rng);
+    rpc_timeouts(&r, &c, &tx);
+    assert_int_equal(tx.hard_ms, RPC_HARD_MIN_MS);
+    c.fails = 1;
+    rpc_timeouts(&r, &c, &tx);
+    assert_int_equal(tx.soft_ms, RPC_SOFT_MIN_MS);
+    assert_int_equal(tx.hard_ms, 2 * RPC_HARD_MIN_MS);
+    c.fails = 2;
+    rpc_timeouts(&r, &c, &tx);
+    assert_int_equal(tx.hard_ms, 4 * RPC_HARD_MIN_MS);
+    rpc_measured(&r, 20);
+    rpc_timeouts(&r, NULL, &tx);
+    assert_int_equal(tx.hard_ms, RPC_HARD_MIN_MS);
+    tx.tries = UINT8_MAX; /* a join address that has been asked for hours */
+    rpc_timeouts(&r, NULL, &tx);
+    assert_int_equal(tx.hard_ms, RPC_HARD_MAX_MS);
     rpc_clear(&r);
 }
 
@@ -299,6 +330,7 @@ int main(void)
         cmocka_unit_test_setup(many_at_once_up_to_the_bound, setup),
         cmocka_unit_test_setup(begun_while_scanning, setup),
         cmocka_unit_test_setup(patience_adapts, setup),
+        cmocka_unit_test_setup(patience_grows_when_nobody_answers, setup),
         cmocka_unit_test_setup(orphans_keep_their_slots, setup),
         cmocka_unit_test_setup(queue_in_order, setup),
     };
