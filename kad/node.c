@@ -1,9 +1,9 @@
 /* Datagrams in and out, and what each of them teaches about contacts. */
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/err.h"
-#include "core/hash.h"
 #include "kad/node.h"
 #include "kad/request.h"
 
@@ -198,7 +198,8 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr)
 {
     struct node_net *net = node_net_of(k, addr);
 
-    if (!net || !addr_is_usable(addr) || id_equal(id, net->table.self))
+    /* Zero stands for an id that is not known: whoever has it could not be told to have failed. */
+    if (!net || !addr_is_usable(addr) || id_is_zero(id) || id_equal(id, net->table.self))
         return false;
     return !k->has_network || (k->without & KAD_WITHOUT_ADDRESS_IDS) || id_fits_addr(id, addr);
 }
@@ -220,12 +221,20 @@ bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t 
     return false;
 }
 
-static uint32_t addr_mark(const struct addr *addr)
+uint32_t node_mark(const struct kad *k, const void *data, size_t size)
+{
+    uint8_t hash[crypto_shorthash_BYTES];
+
+    crypto_shorthash(hash, data, size, k->rpc.tid_key);
+    uint32_t mark = be32(hash);
+    return mark ? mark : 1;
+}
+
+static uint32_t addr_mark(const struct kad *k, const struct addr *addr)
 {
     uint8_t compact[ADDR_COMPACT_MAX];
-    uint32_t mark = hash_crc32c(compact, addr_compact(addr, compact));
 
-    return mark ? mark : 1;
+    return node_mark(k, compact, addr_compact(addr, compact));
 }
 
 bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr)
@@ -241,7 +250,7 @@ bool node_is_suspect(struct kad *k, const uint8_t *id, const struct addr *addr)
         if (addr_equal(&at, addr))
             return c->fails > 0;
     }
-    uint32_t mark = addr_mark(addr);
+    uint32_t mark = addr_mark(k, addr);
     for (unsigned i = 0; i < NODE_DEAD_MAX; i++)
         if (k->dead[i].addr == mark && now_s - k->dead[i].at_s <= NODE_DEAD_MS / 1000)
             return true;
@@ -252,7 +261,7 @@ static void mark_dead(struct kad *k, const struct addr *addr, bool dead)
 {
     if (!dead && k->now.mono_ms > k->dead_until_ms)
         return;
-    uint32_t mark = addr_mark(addr);
+    uint32_t mark = addr_mark(k, addr);
     for (unsigned i = 0; i < NODE_DEAD_MAX; i++)
         if (k->dead[i].addr == mark)
             k->dead[i].addr = 0;
@@ -271,7 +280,7 @@ static bool is_fresh(const struct kad *k, const struct node_mark *mark)
 
 void node_note_liar(struct kad *k, const struct addr *addr, bool lies)
 {
-    uint32_t mark = addr_mark(addr);
+    uint32_t mark = addr_mark(k, addr);
     unsigned at = 0;
 
     if (!k->liars && lies)
@@ -290,7 +299,7 @@ void node_note_liar(struct kad *k, const struct addr *addr, bool lies)
 
 bool node_is_liar(struct kad *k, const struct addr *addr)
 {
-    uint32_t mark = k->liars ? addr_mark(addr) : 0;
+    uint32_t mark = k->liars ? addr_mark(k, addr) : 0;
     bool any = false;
 
     for (unsigned i = 0; k->liars && i < NODE_LIARS_MAX; i++) {
@@ -383,7 +392,8 @@ static void node_failed(struct kad *k, const struct rpc_tx *tx)
     struct node_net *net = node_net_of(k, &tx->to);
 
     k->stats.timeouts++;
-    mark_dead(k, &tx->to, true);
+    if (tx->owner != RPC_OWNER_CHALLENGE) /* whom to challenge is others' choice */
+        mark_dead(k, &tx->to, true);
     if (id_is_zero(tx->id))
         return;
     /* If nobody at all answered since, it may be our own line that is down: doubt, but keep. */
