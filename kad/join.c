@@ -15,17 +15,16 @@
 #include <string.h>
 
 #include "core/err.h"
-#include "core/hash.h"
 #include "kad/node.h"
 #include "kad/request.h"
 
 #define JOIN_AGAIN_MIN_MS 1000
 #define JOIN_AGAIN_MAX_MS 30000
 #define JOIN_LOST_MS 30000      /* with other contacts: first try of a lost one, then twice as long */
+#define JOIN_BOOT_MS 50         /* how long the first answer waits for others before the first lookup */
 #define JOIN_TRIES_MAX 8        /* tries after which a lost contact is forgotten */
 #define JOIN_HINT_TRIES 3       /* tries after which hearsay is forgotten */
 #define JOIN_GIVEN_MS 300000    /* with other contacts: how often an address given by the user is asked */
-#define JOIN_BOOT_MS 50         /* how long the first answer waits for others before the first lookup */
 
 void join_init(struct kad *k)
 {
@@ -290,6 +289,12 @@ void join_booted(struct kad *k)
     upkeep_booted(k);
 }
 
+void join_elsewhere(struct kad *k)
+{
+    k->booted = false;
+    k->boot_ms = k->now.mono_ms + JOIN_BOOT_MS;
+}
+
 void join_liveness(struct kad *k)
 {
     bool ready = node_good(k) > 0;
@@ -316,50 +321,4 @@ void join_liveness(struct kad *k)
 uint64_t join_deadline_ms(const struct kad *k)
 {
     return k->boot_ms < k->join_next_ms ? k->boot_ms : k->join_next_ms;
-}
-
-/* ---- our own address (BEP 42) -------------------------------------------------------------------------- */
-
-/* Others say in their replies where they see us. Each address has one vote; what most of them say is
- * believed, at once while we know nothing, later when NODE_VOTES_NEEDED agree. Our id then follows from
- * it. */
-void join_vote(struct kad *k, const struct addr *voter, struct span ip)
-{
-    struct node_net *net = node_net_of(k, voter);
-    struct addr seen;
-    uint8_t who[ADDR_COMPACT_MAX];
-    size_t who_size = addr_compact(voter, who) - (addr_is_local(voter) ? 0 : 2); /* local: by port too */
-    uint32_t mark = hash_crc32c(who, who_size);
-    unsigned same = 0, at;
-
-    if (addr_from_compact(ip.data, ip.size, &seen) || seen.family != voter->family || !addr_is_usable(&seen))
-        return;
-    for (at = 0; at < net->n_votes && net->votes[at].voter != mark; at++)
-        ;
-    if (at == net->n_votes) {
-        at = net->next_vote;
-        net->next_vote = (uint8_t)((net->next_vote + 1) % NODE_VOTES_MAX);
-        if (net->n_votes < NODE_VOTES_MAX)
-            net->n_votes++;
-    }
-    net->votes[at].seen = seen;
-    net->votes[at].voter = mark;
-    if (addr_equal(&seen, &net->self))
-        return;
-    for (unsigned i = 0; i < net->n_votes; i++)
-        same += addr_equal(&net->votes[i].seen, &seen);
-    if (net->self.family != 0 && (same < NODE_VOTES_NEEDED || same * 2 <= net->n_votes) &&
-        !(same == net->n_votes))
-        return;
-    struct kad_event e = {.kind = KAD_EVENT_ADDRESS, .addr = seen};
-    net->self = seen;
-    if (!id_fits_addr(net->table.self, &seen)) {
-        uint8_t id[KAD_ID_SIZE];
-        id_for_addr(&k->rng, &seen, id);
-        table_rename(&net->table, id);
-        k->self_dirty = k->table_changed = true;
-        k->booted = false; /* we stand somewhere else now: look around there */
-        k->boot_ms = k->now.mono_ms + JOIN_BOOT_MS;
-    }
-    event_push(k, &e);
 }

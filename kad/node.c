@@ -368,7 +368,7 @@ static void node_heard(struct kad *k, const struct rpc_tx *tx, const struct krpc
         k->table_changed = true; /* another node lives there now */
     if (!node_network_ok(k, m))
         return;
-    join_vote(k, &tx->to, m->ip);
+    vote_heard(k, &tx->to, m->ip);
     if (!node_acceptable(k, m->id, &tx->to))
         return;
     enum table_result result = table_heard(&net->table, k->now.mono_ms, m->id, &tx->to, rtt);

@@ -39,7 +39,7 @@
 #define NODE_DEAD_MS 30000
 #define NODE_LIARS_MAX 16           /* addresses that named the dead lately: whom they name is asked last */
 #define NODE_LIARS_MS 120000
-#define NODE_VOTES_MAX 5            /* what others say our address is */
+#define NODE_VOTES_MAX 20           /* what others say our address is */
 #define NODE_VOTES_NEEDED 3
 #define NODE_GREET_BURST 16         /* pings to nodes that asked us something, at once ... */
 #define NODE_GREET_PER_S 4          /* ... and a second */
@@ -57,12 +57,18 @@
 
 /* ---- what a node is ------------------------------------------------------------------------------------ */
 
+struct node_vote {
+    uint32_t seen;             /* node_mark of our address as the voter sees it */
+    uint16_t voter;
+    uint8_t quarter;           /* of an hour, of mono_ms, modulo 2^8 */
+};
+
 struct node_net { /* one address family */
     bool used;
-    uint8_t n_votes, next_vote;
+    uint8_t n_votes;
     struct table table;
     struct addr self;          /* as others see us; family 0 while unknown */
-    struct { struct addr seen; uint32_t voter; } votes[NODE_VOTES_MAX];
+    struct node_vote votes[NODE_VOTES_MAX];
     uint32_t estimate_s;       /* when `estimate` was made: seconds of mono_ms, plus 1 */
     float estimate;            /* of table_estimate, for a second */
 };
@@ -229,10 +235,15 @@ bool join_pending(const struct kad *k);     /* somebody is left to ask */
 void join_answered(struct kad *k, const struct rpc_tx *tx, const struct krpc_msg *m);
 void join_failed(struct kad *k, const struct rpc_tx *tx);
 void join_booted(struct kad *k);            /* the lookup of our own id has ended */
-void join_vote(struct kad *k, const struct addr *voter, struct span ip);
+void join_elsewhere(struct kad *k);         /* we have another id: look around there */
 void join_liveness(struct kad *k);          /* READY, ALONE */
 void join_tick(struct kad *k);
 uint64_t join_deadline_ms(const struct kad *k);
+
+/* ---- vote.c -------------------------------------------------------------------------------------------- */
+
+/* A reply says where its sender sees us: `ip`, compact. */
+void vote_heard(struct kad *k, const struct addr *voter, struct span ip);
 
 /* ---- upkeep.c ------------------------------------------------------------------------------------------ */
 
