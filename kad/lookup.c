@@ -221,16 +221,12 @@ known:;
     return -1;
 }
 
-static bool can_count(const struct lookup_node *node)
-{
-    return node->state != LOOKUP_FAILED && node->state != LOOKUP_SUSPECT &&
-           !(node->plain && node->state == LOOKUP_ANSWERED);
-}
-
-/* Does it count among the closest, for how far to go on? */
+/* Does it count among the closest, for how far to go on? That is one question, wherever it is asked: what follows
+ * looks at nodes until `width` have counted. */
 static bool counts(const struct lookup *l, const struct lookup_node *node)
 {
-    return can_count(node) && !is_held(l, node);
+    return node->state != LOOKUP_FAILED && node->state != LOOKUP_SUSPECT &&
+           !(node->plain && node->state == LOOKUP_ANSWERED) && !is_held(l, node);
 }
 
 /* How many nodes lie within a distance is a Poisson number, k at that of the k-th: others were kept from us
@@ -274,7 +270,7 @@ static int next_in_line(const struct lookup *l, size_t width, unsigned asked)
         if (node->state == LOOKUP_NEW)
             return l->order[i];
         /* One that has stalled is likely dead: the next in line is asked before that is certain. */
-        before += can_count(node) && node->state != LOOKUP_STALLED;
+        before += counts(l, node) && node->state != LOOKUP_STALLED;
     }
     return -1;
 }
@@ -293,7 +289,7 @@ static int next_held(const struct lookup *l, size_t width, unsigned held_asked)
             return -1;
         if (held && node->state == LOOKUP_NEW && next < 0)
             next = l->order[i];
-        before += !held && can_count(node);
+        before += counts(l, node);
     }
     return held_asked < LOOKUP_HELD_MAX ? next : -1;
 }
