@@ -571,8 +571,7 @@ void setshard_answer(struct kad *k, struct request *r, struct request_node at, u
     struct setshard *keep = r->set->keep;
 
     if (part != PART_PUSH) {
-        setwalk_range_answer(k, r, part, m);
-        if (r->writing == 0)
+        if (!setwalk_range_answer(k, r, part, m))
             pages_read(k, r);
         return;
     }

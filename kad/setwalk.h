@@ -1,6 +1,7 @@
-/* The walks over signed sets: setwalk.c looks at one shard, over all its holders; setfound.c is what was found
- * there, setfresh.c what of it was refreshed last. On them stand setread.c (reading and counting a whole set),
- * setput.c (writing) and setshard.c (keeping a shard that we hold the same at all its holders).
+/* The walks over signed sets: setwalk.c looks at one shard, over all its holders, and setpages.c goes through
+ * their pages; setfound.c is what was found there, setfresh.c what of it was refreshed last. On them stand
+ * setread.c (reading and counting a whole set), setput.c (writing) and setshard.c (keeping a shard that we hold
+ * the same at all its holders).
  *
  *     part of a read  LOOKING (sget, first pages) -> WRITING (further pages) -> setread_part_ended
  *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or
@@ -17,6 +18,7 @@
 #define SETWALK_SMALL 64          /* entries: up to this every reading asks SETWALK_HOLDERS for all of it */
 #define SETWALK_HOLDERS 3
 #define SETWALK_PAGES_MAX 1024    /* pages of one range */
+#define SETWALK_PASSES_MAX 4      /* over one digest, until what they bring is what it says */
 #define SETWALK_GROUPS_MAX 32     /* distinct digests told apart */
 #define SETWALK_SAID_MAX 9        /* values that a median is taken of */
 
@@ -39,21 +41,34 @@ struct setwalk_finds {            /* by slot, each key once, its newest version 
     uint32_t n, cap;
 };
 
+struct setwalk_cursor {           /* how far pages were read */
+    uint8_t at[KAD_SLOT_SIZE];    /* slot of the last entry */
+    uint8_t sum[KAD_ID_SIZE];     /* of the entries as far as there, as the digest is made */
+};
+
+struct setwalk_group {            /* holders that stated the same digest when they were asked first */
+    uint8_t digest[KAD_ID_SIZE];
+    uint8_t passes;               /* over all that it is made of, begun */
+    uint8_t turn;                 /* whose turn it is to walk */
+    bool whole;                   /* in this pass each walker goes through all, not through its part */
+    bool done;                    /* nothing more to read */
+};
+
 struct setwalk_holder {
     struct request_node at;
-    uint8_t digest[KAD_ID_SIZE];
+    uint8_t digest[KAD_ID_SIZE];  /* as stated last */
     uint8_t group;
     bool split, more;
     bool close;                   /* one of the k closest, whose word counts; set when the lookup has ended */
     uint32_t held;
-    uint8_t last[KAD_SLOT_SIZE];  /* slot of the last entry of its first page */
+    struct setwalk_cursor first;  /* its first page */
     struct setfresh_page *page;   /* of a fresh read: whom it lists, and how old */
 };
 
-struct setwalk_range { /* a walk over (after, upto] at one holder */
-    uint8_t after[KAD_SLOT_SIZE], upto[KAD_SLOT_SIZE];
+struct setwalk_range {            /* a walk from its cursor to upto at one holder */
+    struct setwalk_cursor from;
+    uint8_t upto[KAD_SLOT_SIZE];
     uint8_t holder, tries;
-    bool running;
     uint16_t pages;
 };
 
@@ -68,8 +83,9 @@ struct setwalk {
     bool any;                     /* somebody answered, or we hold some */
     struct setwalk_holder holders[LOOKUP_MAX];
     struct setwalk_range ranges[SETWALK_RANGES_MAX];
+    struct setwalk_group groups[SETWALK_GROUPS_MAX];
     uint8_t n_holders, n_ranges, n_groups;
-    uint8_t digests[SETWALK_GROUPS_MAX][KAD_ID_SIZE];
+    uint8_t order[LOOKUP_MAX];    /* of the holders: in which they walk */
     struct setwalk_finds finds;
 
     /* part of a read */
@@ -107,17 +123,25 @@ void setfresh_judge(struct kad *k, struct setwalk *w);
 
 /* ---- setwalk.c ---- */
 void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *shard);
-/* Takes one entry into `finds` if it verifies; group < 0: from our own store. */
-void setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group);
+/* Takes one entry of the shard into `finds`; group < 0: from our own store. CAM_EAUTH: it does not verify. */
+int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group);
+/* Takes a page of a holder's, as far as upto (NULL: the end). False: there was nothing beyond the cursor. */
+bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
+                       struct setwalk_cursor *cursor, const uint8_t *upto);
 /* Do the holders of the shard say that it is split? */
 bool setwalk_is_split(const struct setwalk *w);
 /* Less than half of the k closest do: then its children must be better attested. */
 bool setwalk_is_doubtful(const struct setwalk *w);
 /* Two of three of the k closest do: then there is no need to put anything here. */
 bool setwalk_is_sure(const struct setwalk *w);
+
+/* ---- setpages.c ---- */
 /* Starts walking all that the first pages left out; true when something is under way. */
 bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_digest);
-void setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const struct krpc_msg *m);
+/* m NULL: no answer. False: that was the last page of all. */
+bool setwalk_range_answer(struct kad *k, struct request *r, uint16_t part, const struct krpc_msg *m);
+/* The query that `part` stands for; false: it is not of a range. */
+bool setwalk_range_query(const struct setwalk *w, uint16_t part, struct krpc_msg *q);
 
 /* ---- setput.c ---- */
 void setput_begin(struct kad *k, struct request *r);
