@@ -25,7 +25,7 @@ const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds, cons
     return at < finds->n && memcmp(finds->at[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? finds->at[at] : NULL;
 }
 
-/* ---- what holders say of an entry: nobody signed it, so the median counts, which a minority cannot move ---- */
+/* ---- what holders say of an entry: nobody signed it; the median counts, which a minority cannot move ---- */
 
 uint32_t setwalk_median(uint32_t *of, unsigned n)
 {
@@ -39,16 +39,51 @@ uint32_t setwalk_median(uint32_t *of, unsigned n)
     return n ? of[n / 2] : 0;
 }
 
-void setwalk_say(struct setwalk_said *said, uint32_t s)
+void setwalk_say(struct setwalk_said *said, uint8_t by, uint32_t s)
 {
-    if (said->n < SETWALK_SAID_MAX)
-        said->s[said->n++] = s;
+    for (unsigned i = 0; i < said->n; i++)
+        if (said->by[i] == by && by != SETWALK_COUNTED)
+            return;
+    if (said->n == SETWALK_SAID_MAX)
+        return;
+    said->by[said->n] = by;
+    said->s[said->n++] = s;
 }
 
 static void say_all(struct setwalk_said *to, const struct setwalk_said *from)
 {
     for (unsigned i = 0; i < from->n; i++)
-        setwalk_say(to, from->s[i]);
+        setwalk_say(to, from->by[i], from->s[i]);
+}
+
+static bool counts(const struct setwalk *w, uint8_t by)
+{
+    return by >= SETWALK_US || w->holders[by].close;
+}
+
+/* Whoever was asked on the way may be anybody, and be quick; who is close nobody can choose. */
+static void count_of(const struct setwalk *w, struct setwalk_said *said)
+{
+    unsigned n = 0;
+    bool any = false;
+
+    for (unsigned i = 0; i < said->n; i++)
+        any = any || counts(w, said->by[i]);
+    for (unsigned i = 0; i < said->n; i++) {
+        if (any && !counts(w, said->by[i]))
+            continue;
+        said->by[n] = SETWALK_COUNTED;
+        said->s[n++] = said->s[i];
+    }
+    said->n = (uint8_t)n;
+}
+
+void setwalk_count_said(struct setwalk *w)
+{
+    for (uint32_t i = 0; i < w->finds.n; i++) {
+        count_of(w, &w->finds.at[i]->since);
+        count_of(w, &w->finds.at[i]->age);
+    }
 }
 
 void setwalk_settle(struct setwalk_found *f)

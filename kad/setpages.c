@@ -1,9 +1,9 @@
 /* The pages of a shard that the first answers left out.
  *
  * Holders that state the same digest are a group, and share the work: each walks through its part. But a
- * digest is only claimed. Whoever copied it could leave out what lies in its part, and all of it if it was the
- * one to say where the parts begin. So the entries that a pass brought are summed up as the digest is made;
- * where that is not what the group states, others of it walk:
+ * digest is only claimed. Whoever copied it could leave out what lies in its part, and all of it if it was
+ * the one to say where the parts begin. So the entries that a pass brought are summed up as the digest is
+ * made; where that is not what the group states, others of it walk:
  *
  *     pass 1       large: in parts, side by side       small: each of SETWALK_HOLDERS through all
  *     pass 2       in parts, by others

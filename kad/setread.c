@@ -424,6 +424,7 @@ void setread_part_ended(struct kad *k, struct request *part)
     bool split = setwalk_is_split(w) && (w->finds.n > 0 || w->shard.depth == 0) && !enough;
     struct kad_shard_id top = {.depth = 0};
 
+    setwalk_count_said(w);
     if (rd->fresh)
         setfresh_judge(k, w);
     rd->running--;

@@ -234,12 +234,13 @@ static void take_theirs(struct kad *k, struct request *r)
     bool is_new = kad_store_shard_is_new(k->store, k->now, own);
     bool ours = r->fixed || request_includes_self(k, r);
 
+    setwalk_count_said(w);
     for (uint32_t i = 0; i < w->finds.n; i++) {
         struct setwalk_found *f = w->finds.at[i];
         struct kad_entry held;
         bool have = kad_store_entry_get(k->store, k->now, own, f->entry.pk, &held) == 0;
         if (have && held.seq == f->entry.seq)
-            setwalk_say(&f->age, held.age_s);
+            setwalk_say(&f->age, SETWALK_US, held.age_s);
         setwalk_settle(f);
         if (ours && (!have || kad_version_compare(f->entry.seq, f->entry.v, held.seq, held.v) > 0))
             have = kad_store_set_put(k->store, k->now, w->root, own->depth, &f->entry, giver(r, f)) == 0;
@@ -438,6 +439,7 @@ static void gather_on(struct kad *k, struct request *r)
 {
     struct setwalk *w = r->set;
 
+    setwalk_count_said(w);
     if (setwalk_is_split(w) || w->finds.n > KAD_SHARD_MERGE_MAX)
         gather_end(k, r, false);
     else if (++w->keep->digit == 16)

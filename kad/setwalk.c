@@ -70,11 +70,11 @@ void setwalk_free(struct setwalk *w)
 
 /* ---- what has been found ------------------------------------------------------------------------------- */
 
-int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group)
+int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry,
+                 const struct setwalk_holder *h)
 {
-    uint8_t slot[KAD_SLOT_SIZE];
+    uint8_t slot[KAD_SLOT_SIZE], by = h ? (uint8_t)(h - w->holders) : SETWALK_US;
     int64_t exp_s = kad_value_expires_s(entry->v);
-    uint32_t bit = group >= 0 ? UINT32_C(1) << group : 0;
 
     kad_slot(entry->pk, slot);
     const struct setwalk_found *old = setwalk_find(&w->finds, slot);
@@ -93,10 +93,10 @@ int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry
     memcpy(f->v, entry->v.data, entry->v.size);
     f->entry = *entry;
     f->entry.v = span(f->v, entry->v.size);
-    f->groups = bit;
+    f->groups = h ? UINT32_C(1) << h->group : 0;
     f->since.n = f->age.n = 0;
-    setwalk_say(&f->since, entry->since_s);
-    setwalk_say(&f->age, entry->age_s);
+    setwalk_say(&f->since, by, entry->since_s);
+    setwalk_say(&f->age, by, entry->age_s);
     return setwalk_finds_add(&w->finds, f) ? 0 : CAM_ESYS;
 }
 
@@ -121,7 +121,7 @@ bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct
             continue;
         if (w->fresh ? !setfresh_note(h, slot, &entry) : memcmp(slot, cursor->at, KAD_SLOT_SIZE) <= 0)
             continue;
-        if (setwalk_take(k, w, &entry, h->group))
+        if (setwalk_take(k, w, &entry, h))
             continue;
         memcpy(cursor->at, slot, KAD_SLOT_SIZE);
         kad_entry_digest(&entry, cursor->sum);
@@ -139,7 +139,7 @@ static void take_own(struct kad *k, struct setwalk *w)
 
     while (w->finds.n < SETWALK_FOUND_MAX &&
            kad_store_entry_next(k->store, k->now, &w->shard, after, 0, &entry, slot)) {
-        setwalk_take(k, w, &entry, -1);
+        setwalk_take(k, w, &entry, NULL);
         after = slot;
         w->any = true;
     }

@@ -1,7 +1,7 @@
 /* The walks over signed sets: setwalk.c looks at one shard, over all its holders, and setpages.c goes through
  * their pages; setfound.c is what was found there, setfresh.c what of it was refreshed last. On them stand
- * setread.c (reading and counting a whole set), setput.c (writing) and setshard.c (keeping a shard that we hold
- * the same at all its holders).
+ * setread.c (reading and counting a whole set), setput.c (writing) and setshard.c (keeping a shard that we
+ * hold the same at all its holders).
  *
  *     part of a read  LOOKING (sget, first pages) -> WRITING (further pages) -> setread_part_ended
  *     write           LOOKING (sget, nodes only) -> WRITING (sput) -> one level deeper if they say so, or
@@ -20,10 +20,14 @@
 #define SETWALK_PAGES_MAX 1024    /* pages of one range */
 #define SETWALK_PASSES_MAX 4      /* over one digest, until what they bring is what it says */
 #define SETWALK_GROUPS_MAX 32     /* distinct digests told apart */
-#define SETWALK_SAID_MAX 9        /* values that a median is taken of */
+#define SETWALK_SAID_MAX 40       /* values that a median is taken of: of all that are close, in two shards */
+
+#define SETWALK_US 254            /* said by our own store */
+#define SETWALK_COUNTED 255       /* said by one whose word counts, whoever that was */
 
 struct setwalk_said {             /* of one thing by the holders, each once */
     uint8_t n;
+    uint8_t by[SETWALK_SAID_MAX]; /* index of the holder, or as above */
     uint32_t s[SETWALK_SAID_MAX]; /* seconds */
 };
 
@@ -111,7 +115,11 @@ void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to,
                         const struct kad_shard_id *shard);
 void setwalk_finds_forget(struct setwalk_finds *finds);
 uint32_t setwalk_median(uint32_t *of, unsigned n);       /* sorts them; of an even number the larger; 0 of none */
-void setwalk_say(struct setwalk_said *said, uint32_t s); /* one more says so */
+/* One more says so; who did before is not heard again. */
+void setwalk_say(struct setwalk_said *said, uint8_t by, uint32_t s);
+/* The lookup has ended, and what holders list has been read: from now on only those of their words are there
+ * that count, of the k closest and of our own store; or all, where none of these speaks of the entry. */
+void setwalk_count_said(struct setwalk *w);
 /* Its entry gets the medians of what the holders said of `since` and `age`. */
 void setwalk_settle(struct setwalk_found *f);
 
@@ -123,8 +131,9 @@ void setfresh_judge(struct kad *k, struct setwalk *w);
 
 /* ---- setwalk.c ---- */
 void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *shard);
-/* Takes one entry of the shard into `finds`; group < 0: from our own store. CAM_EAUTH: it does not verify. */
-int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry, int group);
+/* Takes one entry of the shard into `finds`; h NULL: from our own store. CAM_EAUTH: it does not verify. */
+int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry,
+                 const struct setwalk_holder *h);
 /* Takes a page of a holder's, as far as upto (NULL: the end). False: there was nothing beyond the cursor. */
 bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
                        struct setwalk_cursor *cursor, const uint8_t *upto);

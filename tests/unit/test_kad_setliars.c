@@ -248,6 +248,58 @@ static void empty_holders_hide_nothing(void **state)
     net_free(net);
 }
 
+/* ---- since when ---------------------------------------------------------------------------------------- */
+
+static void say_just_now(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
+{
+    struct kad_entry entry = liars.first;
+
+    (void)q;
+    (void)r;
+    entry.since_s = entry.age_s = 0;
+    kad_entry_put(list, &entry);
+}
+
+static void say_long_ago(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
+{
+    struct kad_entry entry = liars.first;
+
+    (void)q;
+    (void)r;
+    entry.since_s = entry.age_s = 400 * 86400;
+    kad_entry_put(list, &entry);
+}
+
+static uint32_t read_since(struct net *net)
+{
+    struct result *r = net_set_get(net, net_at(net, &liars.reader) - net->nodes, root, false, 0);
+
+    net_run_until(net, r);
+    assert_int_equal(r->n_entries, 1);
+    return r->entries[0].since_s;
+}
+
+/* Less than half of the k closest do not move it, however quick they are; with more they may. */
+static void seven_of_sixteen_do_not_move_since(void **state)
+{
+    (void)state;
+    struct net *net = set_new(1);
+    net_run(net, 3000000);
+    uint32_t honest_s = read_since(net);
+    assert_in_range(honest_s, 3000, 3100);
+    for (unsigned old = 0; old < 2; old++)
+        for (size_t n = 1; n <= 7; n++) {
+            lie_alone(net, old ? say_long_ago : say_just_now, 0);
+            for (size_t i = 0; i < n; i++)
+                liars.lies[i] = true;
+            assert_in_range(read_since(net), honest_s, honest_s + 60);
+        }
+    for (size_t i = 0; i < 9; i++)
+        liars.lies[i] = true;
+    assert_int_equal(read_since(net), 400 * 86400);
+    net_free(net);
+}
+
 /* ---- sets that change ---------------------------------------------------------------------------------- */
 
 static uint64_t datagrams_of_read(struct net *net)
@@ -323,6 +375,7 @@ int main(void)
         cmocka_unit_test(one_liar_hides_nothing),
         cmocka_unit_test(seven_of_sixteen_hide_nothing),
         cmocka_unit_test(empty_holders_hide_nothing),
+        cmocka_unit_test(seven_of_sixteen_do_not_move_since),
         cmocka_unit_test(a_set_that_changes_is_read_to_an_end),
         cmocka_unit_test(an_entry_that_comes_meanwhile_costs_nothing),
     };

@@ -290,7 +290,8 @@ static void a_crowd_that_leaves(void **state)
 static void medians_of_what_holders_say(void **state)
 {
     (void)state;
-    struct setwalk_found f = {.since = {5, {900, 20, 800, 1000000, 700}}, .age = {4, {0, 60, 61, 4000000}}};
+    struct setwalk_found f = {.since = {.n = 5, .s = {900, 20, 800, 1000000, 700}},
+                              .age = {.n = 4, .s = {0, 60, 61, 4000000}}};
     setwalk_settle(&f);
     assert_int_equal(f.entry.since_s, 800);
     assert_int_equal(f.entry.age_s, 61);
@@ -303,8 +304,49 @@ static void medians_of_what_holders_say(void **state)
     setwalk_settle(&f);
     assert_int_equal(f.entry.since_s, 0);
     for (unsigned i = 0; i < 2 * SETWALK_SAID_MAX; i++)
-        setwalk_say(&f.age, i);
+        setwalk_say(&f.age, (uint8_t)i, i);
     assert_int_equal(f.age.n, SETWALK_SAID_MAX);
+    setwalk_say(&f.since, 3, 10);
+    setwalk_say(&f.since, 3, 20); /* again: not heard */
+    setwalk_say(&f.since, SETWALK_COUNTED, 30);
+    setwalk_say(&f.since, SETWALK_COUNTED, 40);
+    assert_int_equal(f.since.n, 3);
+}
+
+static struct setwalk_found *said_of(struct setwalk *w, unsigned n)
+{
+    struct setwalk_found *f = calloc(1, sizeof *f);
+
+    f->slot[0] = (uint8_t)n;
+    setwalk_finds_add(&w->finds, f);
+    return f;
+}
+
+/* Whoever was met on the way has no word where one of the k closest has; our own store has one. */
+static void the_closest_are_heard(void **state)
+{
+    (void)state;
+    struct setwalk *w = calloc(1, sizeof *w);
+    struct setwalk_found *both = said_of(w, 1), *far = said_of(w, 2);
+    w->n_holders = 20;
+    for (uint8_t i = 0; i < 20; i++) {
+        w->holders[i].close = i >= 17;
+        setwalk_say(&both->since, i, i >= 17 ? 1000 + i : 5);
+        if (i < 9)
+            setwalk_say(&far->since, i, 100);
+    }
+    setwalk_say(&both->since, SETWALK_US, 2000);
+    setwalk_count_said(w);
+    for (unsigned i = 0; i < 2; i++) /* another shard: of the same holders nothing is known any more */
+        setwalk_count_said(w);
+    assert_int_equal(both->since.n, 4);
+    assert_int_equal(far->since.n, 9);
+    setwalk_settle(both);
+    setwalk_settle(far);
+    assert_int_equal(both->entry.since_s, 1019);
+    assert_int_equal(far->entry.since_s, 100);
+    setwalk_finds_forget(&w->finds);
+    free(w);
 }
 
 /* ---- liars about how long ago an entry was refreshed ------------------------------------------------------ */
@@ -543,6 +585,7 @@ int main(void)
         cmocka_unit_test(newcomers_are_handed_the_shard),
         cmocka_unit_test(a_crowd_that_leaves),
         cmocka_unit_test(medians_of_what_holders_say),
+        cmocka_unit_test(the_closest_are_heard),
         cmocka_unit_test(liars_make_nobody_younger_or_older),
         cmocka_unit_test(newcomers_learn_the_age),
         cmocka_unit_test(an_empty_set_is_no_error),
