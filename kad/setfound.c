@@ -58,7 +58,7 @@ static void say_all(struct setwalk_said *to, const struct setwalk_said *from)
 
 static bool counts(const struct setwalk *w, uint8_t by)
 {
-    return by >= SETWALK_US || w->holders[by].close;
+    return by >= SETWALK_US || (w->holders[by].close && !w->holders[by].disbelieved);
 }
 
 /* Whoever was asked on the way may be anybody, and be quick; who is close nobody can choose. */

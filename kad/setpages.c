@@ -26,11 +26,12 @@ static unsigned close_of(const struct setwalk *w, unsigned g)
     unsigned n = 0;
 
     for (unsigned i = 0; i < w->n_holders; i++)
-        n += w->holders[i].group == g && w->holders[i].close;
+        n += w->holders[i].group == g && w->holders[i].close && !w->holders[i].disbelieved;
     return n;
 }
 
-/* Those of the group whose word counts, in the order in which they walk: the close ones, if there are any. */
+/* Those of the group whose word counts, in the order in which they walk: the close ones, if any are there
+ * and believed. */
 static unsigned members_of(const struct setwalk *w, unsigned g, uint8_t ret[LOOKUP_MAX])
 {
     bool any_close = close_of(w, g) > 0;
@@ -38,7 +39,7 @@ static unsigned members_of(const struct setwalk *w, unsigned g, uint8_t ret[LOOK
 
     for (unsigned i = 0; i < w->n_holders; i++) {
         const struct setwalk_holder *h = &w->holders[w->order[i]];
-        if (h->group == g && (h->close || !any_close))
+        if (h->group == g && !h->disbelieved && (h->close || !any_close))
             ret[n++] = w->order[i];
     }
     return n;
@@ -245,6 +246,8 @@ static bool begin_round(struct kad *k, struct request *r)
     unsigned left = 0;
 
     w->n_ranges = 0;
+    if (k->now.mono_ms >= w->until_ms)
+        return false;
     sort_groups(w, groups);
     for (unsigned g = 0; g < w->n_groups; g++)
         left += !w->groups[g].done && walkers_of(w, g, walkers) > 0;
@@ -280,16 +283,19 @@ bool setwalk_start_ranges(struct kad *k, struct request *r, const uint8_t *skip_
     return begin_round(k, r);
 }
 
-/* The walker does not answer any more: another holder of the same digest goes on in its place. */
+/* The walker does not answer any more, or is not heard: another holder of the same digest goes on in its
+ * place. */
 static void range_move(struct kad *k, struct request *r, unsigned i)
 {
     struct setwalk *w = r->set;
     struct setwalk_range *range = &w->ranges[i];
     uint8_t group = w->holders[range->holder].group;
 
+    if (k->now.mono_ms >= w->until_ms)
+        return;
     for (unsigned h = 1; h < w->n_holders && range->tries < SETWALK_HOLDERS; h++) {
         unsigned other = (range->holder + h) % w->n_holders;
-        if (w->holders[other].group != group)
+        if (w->holders[other].group != group || w->holders[other].disbelieved)
             continue;
         range->tries++;
         range->holder = (uint8_t)other;
@@ -305,18 +311,23 @@ static void range_read(struct kad *k, struct request *r, unsigned i, const struc
     struct setwalk_holder *h = &w->holders[range->holder];
     struct setwalk_group *group = &w->groups[h->group];
 
+    unsigned n = setwalk_take_list(k, w, m->entries, h, &range->from, range->upto);
+    if (h->disbelieved) {
+        range_move(k, r, i);
+        return;
+    }
     /* It split while we read, and may have handed down what we have not come to: that is read below. */
     h->split = h->split || m->split;
     if (m->digest)
         memcpy(h->digest, m->digest, KAD_ID_SIZE);
-    bool any = setwalk_take_list(k, w, m->entries, h, &range->from, range->upto);
-    /* A cursor that does not move forward would never end. */
-    if (!any || !m->more || ++range->pages >= SETWALK_PAGES_MAX) {
+    range->entries += n;
+    /* A cursor that does not move forward would never end, nor one that moves through what no shard holds. */
+    if (n == 0 || !m->more || range->entries > KAD_SHARD_ENTRIES_MAX) {
         group->done = group->done || (group->whole && is_all(w, h->group, range->from.sum));
         return;
     }
     /* Once it is known what there is nobody else is heard again, except for his voice in medians. */
-    if (group->passes == 1 || !group->done)
+    if (k->now.mono_ms < w->until_ms && (group->passes == 1 || !group->done))
         range_ask(k, r, i);
 }
 

@@ -162,6 +162,13 @@ static bool lacks(const struct setwalk *w, const struct setwalk_holder *h, const
            kad_version_compare(entry->seq, entry->v, f->entry.seq, f->entry.v) > 0;
 }
 
+/* A holder that answers as late as it may must not keep us from all others; what is left is there in the next
+ * hour, and the other holders have it too. */
+static bool had_its_time(const struct kad *k, const struct setwalk *w)
+{
+    return k->now.mono_ms >= w->until_ms + SETSHARD_PUSH_MS;
+}
+
 /* One entry to all that lack it. */
 static void send_entry(struct kad *k, struct request *r, const struct kad_entry *entry, const uint8_t *slot)
 {
@@ -194,7 +201,7 @@ static void push_on(struct kad *k, struct request *r)
     uint8_t slot[KAD_SLOT_SIZE];
 
     while (keep->pushing && r->writing < PUSH_WINDOW) {
-        keep->pushing = next_entry(k, r->set, &entry, slot);
+        keep->pushing = !had_its_time(k, r->set) && next_entry(k, r->set, &entry, slot);
         if (!keep->pushing)
             break;
         move_cursor(keep, slot);
@@ -262,7 +269,7 @@ static void move_on(struct kad *k, struct request *r)
         if (keep->asked > 0 && keep->acks * 2 >= keep->asked)
             kad_store_handed(k->store, k->now, &keep->own, keep->push_pk, keep->push_seq);
         keep->acks = keep->asked = 0;
-        if (!next_entry(k, w, &entry, slot)) {
+        if (had_its_time(k, w) || !next_entry(k, w, &entry, slot)) {
             stage_ended(k, r);
             return;
         }

@@ -102,16 +102,16 @@ int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry
 
 /* A page is in the order of slots and lies beyond the cursor. What does not is left out, and what a fresh
  * page, which has an order of its own, lists again: an entry that one holder sent many times over would have
- * as many voices in a median. What is not signed does not move the cursor: others may be told to begin
- * there. */
-bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
-                       struct setwalk_cursor *cursor, const uint8_t *upto)
+ * as many voices in a median. No honest holder lists what is not signed: it would cost us a
+ * verification for each. */
+unsigned setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
+                           struct setwalk_cursor *cursor, const uint8_t *upto)
 {
     struct ben_iter it = ben_iter(list);
     struct ben one;
-    bool any = false;
+    unsigned n = 0;
 
-    while (list.data && ben_next(&it, NULL, &one)) {
+    while (!h->disbelieved && list.data && ben_next(&it, NULL, &one)) {
         struct kad_entry entry;
         uint8_t slot[KAD_SLOT_SIZE];
         if (kad_entry_get(one, &entry))
@@ -121,13 +121,15 @@ bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct
             continue;
         if (w->fresh ? !setfresh_note(h, slot, &entry) : memcmp(slot, cursor->at, KAD_SLOT_SIZE) <= 0)
             continue;
-        if (setwalk_take(k, w, &entry, h))
+        int err = setwalk_take(k, w, &entry, h);
+        h->disbelieved = err == CAM_EAUTH;
+        if (err)
             continue;
         memcpy(cursor->at, slot, KAD_SLOT_SIZE);
         kad_entry_digest(&entry, cursor->sum);
-        any = true;
+        n++;
     }
-    return any;
+    return n;
 }
 
 /* ---- one shard ----------------------------------------------------------------------------------------- */
@@ -200,6 +202,15 @@ static uint8_t group_of(struct setwalk *w, const uint8_t *digest)
     return w->n_groups++;
 }
 
+/* Of a holder that is not believed nothing stays but what others signed. */
+static void forget_holder(struct setwalk_holder *h)
+{
+    h->split = h->more = false;
+    h->held = 0;
+    free(h->page);
+    h->page = NULL;
+}
+
 void setwalk_value(struct kad *k, struct request *r, struct request_node at, const struct krpc_msg *m)
 {
     struct setwalk *w = r->set;
@@ -210,8 +221,10 @@ void setwalk_value(struct kad *k, struct request *r, struct request_node at, con
     *h = (struct setwalk_holder){.at = at, .split = m->split, .more = m->more, .held = m->held};
     memcpy(h->digest, m->digest, KAD_ID_SIZE);
     h->group = group_of(w, h->digest);
-    if (!setwalk_take_list(k, w, m->entries, h, &h->first, NULL))
+    if (setwalk_take_list(k, w, m->entries, h, &h->first, NULL) == 0)
         h->more = h->more && m->held > 0;
+    if (h->disbelieved)
+        forget_holder(h);
     w->any = true;
 }
 
@@ -288,6 +301,7 @@ static void pass_over_liars(struct request *r)
 
 void setwalk_looked_up(struct kad *k, struct request *r)
 {
+    r->set->until_ms = k->now.mono_ms + SETWALK_PAGES_MS;
     mark_close(r);
     pass_over_liars(r);
     if (r->kind == REQUEST_SET_PUT)

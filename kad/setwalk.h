@@ -17,7 +17,8 @@
 #define SETWALK_SPREAD 8          /* of those, over one digest */
 #define SETWALK_SMALL 64          /* entries: up to this every reading asks SETWALK_HOLDERS for all of it */
 #define SETWALK_HOLDERS 3
-#define SETWALK_PAGES_MAX 1024    /* pages of one range */
+#define SETWALK_PAGES_MS 30000    /* for the pages of a shard, from the end of its lookup */
+#define SETSHARD_PUSH_MS 60000    /* and for what is then handed on; the rest is in the next hour */
 #define SETWALK_PASSES_MAX 4      /* over one digest, until what they bring is what it says */
 #define SETWALK_GROUPS_MAX 32     /* distinct digests told apart */
 #define SETWALK_SAID_MAX 40       /* values that a median is taken of: of all that are close, in two shards */
@@ -63,6 +64,7 @@ struct setwalk_holder {
     uint8_t digest[KAD_ID_SIZE];  /* as stated last */
     uint8_t group;
     bool split, more;
+    bool disbelieved;             /* it listed what nobody signed: not heard any more */
     bool close;                   /* one of the k closest, whose word counts; set when the lookup has ended */
     uint32_t held;
     struct setwalk_cursor first;  /* its first page */
@@ -73,7 +75,7 @@ struct setwalk_range {            /* a walk from its cursor to upto at one holde
     struct setwalk_cursor from;
     uint8_t upto[KAD_SLOT_SIZE];
     uint8_t holder, tries;
-    uint16_t pages;
+    uint32_t entries;             /* read so far */
 };
 
 struct setshard;
@@ -90,6 +92,7 @@ struct setwalk {
     struct setwalk_group groups[SETWALK_GROUPS_MAX];
     uint8_t n_holders, n_ranges, n_groups;
     uint8_t order[LOOKUP_MAX];    /* of the holders: in which they walk */
+    uint64_t until_ms;            /* no further page is asked for then */
     struct setwalk_finds finds;
 
     /* part of a read */
@@ -134,9 +137,10 @@ void setwalk_look(struct kad *k, struct request *r, const struct kad_shard_id *s
 /* Takes one entry of the shard into `finds`; h NULL: from our own store. CAM_EAUTH: it does not verify. */
 int setwalk_take(struct kad *k, struct setwalk *w, const struct kad_entry *entry,
                  const struct setwalk_holder *h);
-/* Takes a page of a holder's, as far as upto (NULL: the end). False: there was nothing beyond the cursor. */
-bool setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
-                       struct setwalk_cursor *cursor, const uint8_t *upto);
+/* Takes a page of a holder's, as far as upto (NULL: the end). How many entries beyond the cursor there were;
+ * the first that nobody signed is the last that the holder is heard of. */
+unsigned setwalk_take_list(struct kad *k, struct setwalk *w, struct ben list, struct setwalk_holder *h,
+                           struct setwalk_cursor *cursor, const uint8_t *upto);
 /* Do the holders of the shard say that it is split? */
 bool setwalk_is_split(const struct setwalk *w);
 /* Less than half of the k closest do: then its children must be better attested. */

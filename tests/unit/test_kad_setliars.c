@@ -4,21 +4,23 @@
 #include "kad/setwalk.h"
 #include "tests/unit/kad_net.h"
 
-enum { NODES = 60, HOLDERS = 16, LARGE = 200, SMALL = 40, READER = 40 };
+enum { NODES = 60, HOLDERS = 16, LARGE = 200, SMALL = 40, OWN = 500, READER = 40 };
 
 static const uint8_t root[KAD_ID_SIZE] = {0x5e, 0x71};
 
 /* What a liar answers, in the reply and its list, which has been begun. */
 typedef void (*lie)(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list);
 
-struct liars {
+static struct liars {
     lie lie;
     size_t at[HOLDERS];          /* nodes, those closest to the root first */
     bool lies[HOLDERS];
     struct addr reader;
     uint8_t digest[KAD_ID_SIZE]; /* of the honest */
     unsigned held, asked;
-    struct kad_entry first, last, forged; /* of the set by slot; and one that nobody signed */
+    struct kad_entry sorted[LARGE + OWN], forged; /* the set by slot; and one that nobody signed */
+    unsigned n_sorted;           /* and with it what the liars signed themselves */
+    uint64_t delay_ms;
     uint8_t value[KAD_SET_VALUE_MAX];
 } liars;
 
@@ -40,8 +42,9 @@ static struct kad_entry signed_entry(unsigned n)
     return entry;
 }
 
-static int slot_order(const struct kad_entry *a, const struct kad_entry *b)
+static int slot_order(const void *a_, const void *b_)
 {
+    const struct kad_entry *a = a_, *b = b_;
     uint8_t slot_a[KAD_SLOT_SIZE], slot_b[KAD_SLOT_SIZE];
 
     kad_slot(a->pk, slot_a);
@@ -64,18 +67,16 @@ static struct net *set_new(unsigned n)
     size_t order[NODES];
 
     net_start_all(net);
-    liars = (struct liars){.held = n};
+    liars = (struct liars){.held = n, .n_sorted = n};
     for (unsigned i = 0; i < n; i++) {
         struct kad_entry entry = signed_entry(i);
         struct result *put = net_set_put(net, i % 12, root, &entry);
         net_run_until(net, put);
         assert_int_equal(put->status, 0);
         kad_entry_digest(&entry, liars.digest);
-        if (i == 0 || slot_order(&entry, &liars.first) < 0)
-            liars.first = entry;
-        if (i == 0 || slot_order(&entry, &liars.last) > 0)
-            liars.last = entry;
+        liars.sorted[i] = entry;
     }
+    qsort(liars.sorted, n, sizeof liars.sorted[0], slot_order);
     net_run(net, 5000);
     for (size_t i = 0; i < NODES; i++)
         order[i] = i;
@@ -83,10 +84,10 @@ static struct net *set_new(unsigned n)
     qsort(order, NODES, sizeof *order, by_distance);
     memcpy(liars.at, order, sizeof liars.at);
     liars.reader = net->nodes[order[READER]].addr;
-    liars.forged = liars.last;
+    liars.forged = liars.sorted[n - 1];
     do
         rng_fill(&net->rng, liars.forged.pk, KEY_SIZE);
-    while (slot_order(&liars.forged, &liars.last) < 0);
+    while (slot_order(&liars.forged, &liars.sorted[n - 1]) < 0);
     return net;
 }
 
@@ -113,7 +114,7 @@ static void answer(struct net *net, size_t from, const struct krpc_msg *q)
     d->size = (uint16_t)out.size;
     d->from = node->addr;
     d->to = liars.reader;
-    d->at_ms = net->now.mono_ms + 4; /* quick: it is heard before the honest */
+    d->at_ms = net->now.mono_ms + liars.delay_ms;
     d->order = net->order++;
     net_heap_push(net, d);
     liars.asked++;
@@ -138,6 +139,7 @@ static void lie_alone(struct net *net, lie how, size_t who)
 {
     net->tamper = answer_with_lies;
     liars.lie = how;
+    liars.delay_ms = 4; /* quick: it is heard before the honest */
     memset(liars.lies, 0, sizeof liars.lies);
     liars.lies[who] = true;
 }
@@ -155,7 +157,7 @@ static void hide_behind_a_forged_one(const struct krpc_msg *q, struct krpc_msg *
 static void hide_behind_the_last(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
 {
     if (!q->after) {
-        kad_entry_put(list, &liars.last);
+        kad_entry_put(list, &liars.sorted[liars.held - 1]);
         r->more = true;
     }
 }
@@ -164,7 +166,7 @@ static void hide_behind_the_last(const struct krpc_msg *q, struct krpc_msg *r, s
 static void hide_its_part(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
 {
     if (!q->after) {
-        kad_entry_put(list, &liars.first);
+        kad_entry_put(list, &liars.sorted[0]);
         r->more = true;
     }
 }
@@ -252,7 +254,7 @@ static void empty_holders_hide_nothing(void **state)
 
 static void say_just_now(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
 {
-    struct kad_entry entry = liars.first;
+    struct kad_entry entry = liars.sorted[0];
 
     (void)q;
     (void)r;
@@ -262,7 +264,7 @@ static void say_just_now(const struct krpc_msg *q, struct krpc_msg *r, struct by
 
 static void say_long_ago(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
 {
-    struct kad_entry entry = liars.first;
+    struct kad_entry entry = liars.sorted[0];
 
     (void)q;
     (void)r;
@@ -297,6 +299,105 @@ static void seven_of_sixteen_do_not_move_since(void **state)
     for (size_t i = 0; i < 9; i++)
         liars.lies[i] = true;
     assert_int_equal(read_since(net), 400 * 86400);
+    net_free(net);
+}
+
+/* ---- without an end ------------------------------------------------------------------------------------ */
+
+static void put_next(const struct krpc_msg *q, struct bytes_out *list)
+{
+    uint8_t slot[KAD_SLOT_SIZE];
+    unsigned at = 0;
+
+    for (; q->after && at < liars.n_sorted; at++) {
+        kad_slot(liars.sorted[at].pk, slot);
+        if (memcmp(slot, q->after, KAD_SLOT_SIZE) > 0)
+            break;
+    }
+    if (at < liars.n_sorted)
+        kad_entry_put(list, &liars.sorted[at]);
+}
+
+/* One that is there, then three that nobody signed. */
+static void forge_page_after_page(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
+{
+    static const uint8_t other[KAD_ID_SIZE] = {1};
+    struct kad_entry entry = liars.forged;
+
+    put_next(q, list);
+    for (unsigned i = 0; i < 3; i++) {
+        entry.seq = i;
+        kad_entry_put(list, &entry);
+    }
+    r->digest = other;
+    r->more = true;
+}
+
+static void list_one_by_one(const struct krpc_msg *q, struct krpc_msg *r, struct bytes_out *list)
+{
+    static const uint8_t other[KAD_ID_SIZE] = {1};
+
+    put_next(q, list);
+    r->digest = other;
+    r->more = true;
+}
+
+/* One that lists far more than there is, one by one, each page as late as it may be. */
+static void dawdle(struct net *net)
+{
+    lie_alone(net, list_one_by_one, 2);
+    liars.delay_ms = 150;
+    while (liars.n_sorted < liars.held + OWN) {
+        liars.sorted[liars.n_sorted] = signed_entry(1000 + liars.n_sorted);
+        liars.n_sorted++;
+    }
+    qsort(liars.sorted, liars.n_sorted, sizeof liars.sorted[0], slot_order);
+}
+
+static void who_forges_is_heard_once(void **state)
+{
+    (void)state;
+    struct net *net = set_new(SMALL);
+    const struct kad *k = net_at(net, &liars.reader)->k;
+    lie_alone(net, forge_page_after_page, 2);
+    for (size_t i = 0; i < 7; i++)
+        liars.lies[2 * i] = true;
+    uint64_t before = k->stats.refused_signature;
+    assert_int_equal(read_all(net), SMALL);
+    assert_int_equal(k->stats.refused_signature - before, 7);
+    assert_int_equal(liars.asked, 7);
+    net_free(net);
+}
+
+static void pages_come_to_an_end(void **state)
+{
+    (void)state;
+    struct net *net = set_new(LARGE);
+    dawdle(net);
+    struct result *r = net_set_get(net, net_at(net, &liars.reader) - net->nodes, root, false, 0);
+    net_run_until(net, r);
+    assert_in_range(r->n_entries, LARGE, LARGE + OWN);
+    assert_in_range(r->done_ms - r->started_ms, SETWALK_PAGES_MS, SETWALK_PAGES_MS + 5000);
+    net_free(net);
+}
+
+/* The same of a holder in its hour: it has eight places for all that it holds. */
+static void a_holder_comes_to_an_end(void **state)
+{
+    (void)state;
+    struct net *net = set_new(LARGE);
+    const struct kad *k = net->nodes[liars.at[4]].k;
+    uint64_t longest_ms = 0;
+    liars.reader = net->nodes[liars.at[4]].addr;
+    dawdle(net);
+    for (unsigned s = 0; s < 2 * 3600; s++) {
+        net_run(net, 1000);
+        for (const struct request *r = k->first; r; r = r->next)
+            if (r->kind == REQUEST_SHARD && net->now.mono_ms - r->started_ms > longest_ms)
+                longest_ms = net->now.mono_ms - r->started_ms;
+    }
+    assert_in_range(longest_ms, SETWALK_PAGES_MS, SETWALK_PAGES_MS + SETSHARD_PUSH_MS);
+    net_check(net);
     net_free(net);
 }
 
@@ -362,7 +463,7 @@ static void an_entry_that_comes_meanwhile_costs_nothing(void **state)
     struct change c = {.all_the_same = true};
 
     memcpy(c.digest, liars.digest, KAD_ID_SIZE);
-    kad_entry_digest(&liars.last, c.digest);
+    kad_entry_digest(&liars.sorted[liars.held - 1], c.digest);
     net->tamper = state_another;
     net->tamper_ctx = &c;
     assert_in_range(datagrams_of_read(net), calm - 20, calm + 20);
@@ -376,6 +477,9 @@ int main(void)
         cmocka_unit_test(seven_of_sixteen_hide_nothing),
         cmocka_unit_test(empty_holders_hide_nothing),
         cmocka_unit_test(seven_of_sixteen_do_not_move_since),
+        cmocka_unit_test(who_forges_is_heard_once),
+        cmocka_unit_test(pages_come_to_an_end),
+        cmocka_unit_test(a_holder_comes_to_an_end),
         cmocka_unit_test(a_set_that_changes_is_read_to_an_end),
         cmocka_unit_test(an_entry_that_comes_meanwhile_costs_nothing),
     };
