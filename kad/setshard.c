@@ -32,8 +32,9 @@
 #include "core/err.h"
 #include "kad/setwalk.h"
 
-#define PART_PUSH (1 + SETWALK_RANGES_MAX) /* after the parts of ranges */
+#define PART_PUSH (1 + SETWALK_RANGES_MAX) /* after the parts of ranges; + number of the entry */
 #define PUSH_WINDOW 16                     /* sputs in flight */
+#define PUSH_SENT_MAX 64                   /* entries sent last, of which an sput can be sent again */
 #define KEEP_LASTING_S 7200                /* a shard is gone through each hour */
 #define DOWN_MAX (16 * KAD_SHARD_DEPTH_MAX)
 
@@ -48,7 +49,10 @@ struct setshard {
     bool has_cursor;
     uint8_t cursor[KAD_SLOT_SIZE], push_pk[KEY_SIZE];
     int64_t push_seq;
-    uint32_t acks, asked;         /* of the entry being moved: who has it, of how many */
+    uint32_t acks, asked;         /* of the entry being moved: who has it, of how many that should */
+    uint16_t n_sent;              /* entries pushed to the shard that is being looked at */
+    uint8_t sent[PUSH_SENT_MAX][KEY_SIZE];
+    struct kad_entry again;       /* what a query points to */
     struct kad_shard_id down[DOWN_MAX]; /* DOWN: shards to go to; the next is last */
     uint8_t n_down;
     uint8_t digit;                /* GATHER: the child being read */
@@ -169,27 +173,49 @@ static bool had_its_time(const struct kad *k, const struct setwalk *w)
     return k->now.mono_ms >= w->until_ms + SETSHARD_PUSH_MS;
 }
 
-/* One entry to all that lack it. */
+/* The next entry to be pushed: all its sputs have the same part. */
+static uint16_t number_entry(struct setshard *keep, const struct kad_entry *entry)
+{
+    memcpy(keep->sent[keep->n_sent % PUSH_SENT_MAX], entry->pk, KEY_SIZE);
+    return (uint16_t)(PART_PUSH + keep->n_sent++);
+}
+
+bool setshard_again(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                    struct krpc_msg *q)
+{
+    struct setshard *keep = r->set->keep;
+    unsigned n = part - PART_PUSH;
+
+    if (part < PART_PUSH || n >= keep->n_sent || keep->n_sent - n > PUSH_SENT_MAX ||
+        kad_store_entry_get(k->store, k->now, &keep->own, keep->sent[n % PUSH_SENT_MAX], &keep->again))
+        return false;
+    entry_query(r->set, request_node(r, at), &keep->again, q);
+    return true;
+}
+
+/* One entry to all that lack it. Whoever refuses it should have it all the same: it is not for those that
+ * took it to outvote them. */
 static void send_entry(struct kad *k, struct request *r, const struct kad_entry *entry, const uint8_t *slot)
 {
     struct request_node found[LOOKUP_MAX];
     struct setshard *keep = r->set->keep;
+    uint16_t part = 0;
 
     for (uint8_t family = 4; family <= 6; family += 2) {
         size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
         for (size_t i = 0; i < n && i < width; i++) {
             struct lookup_node *node = request_node(r, found[i]);
             struct krpc_msg q = {.kind = KRPC_QUERY};
-            if (node->refused || node->token_size == 0)
-                continue;
             keep->asked++;
             if (!lacks(r->set, holder_at(r->set, found[i]), entry, slot)) {
                 keep->acks++;
                 continue;
             }
+            if (node->refused || node->token_size == 0)
+                continue;
+            part = part ? part : number_entry(keep, entry);
             entry_query(r->set, node, entry, &q);
-            if (request_send(k, r, found[i], &q, PART_PUSH))
-                keep->asked--;
+            request_send(k, r, found[i], &q, part);
         }
     }
 }
@@ -295,9 +321,11 @@ static bool teach_parent(struct kad *k, struct request *r)
     struct request_node found[LOOKUP_MAX];
     struct kad_entry entry;
     uint8_t slot[KAD_SLOT_SIZE];
+    uint16_t part;
 
     if (!setwalk_is_split(w) || !kad_store_entry_next(k->store, k->now, &w->keep->own, NULL, 0, &entry, slot))
         return false;
+    part = number_entry(w->keep, &entry);
     for (uint8_t family = 4; family <= 6; family += 2) {
         size_t n = request_closest(r, family, found, LOOKUP_MAX), width = request_width(r, family);
         for (size_t i = 0; i < n && i < width; i++) {
@@ -307,7 +335,7 @@ static bool teach_parent(struct kad *k, struct request *r)
             if (!h || h->split || !holds_nothing(h) || node->token_size == 0)
                 continue;
             entry_query(w, node, &entry, &q);
-            w->keep->teaching = request_send(k, r, found[i], &q, PART_PUSH) == 0 || w->keep->teaching;
+            w->keep->teaching = request_send(k, r, found[i], &q, part) == 0 || w->keep->teaching;
         }
     }
     return w->keep->teaching;
@@ -473,6 +501,7 @@ static void look_stage(struct kad *k, struct request *r)
         setwalk_finds_forget(&w->finds);
     keep->has_cursor = false;
     keep->asked = keep->acks = 0;
+    keep->n_sent = 0;
     setwalk_look(k, r, &at);
 }
 
@@ -579,7 +608,7 @@ void setshard_answer(struct kad *k, struct request *r, struct request_node at, u
 {
     struct setshard *keep = r->set->keep;
 
-    if (part != PART_PUSH) {
+    if (part < PART_PUSH) {
         if (!setwalk_range_answer(k, r, part, m))
             pages_read(k, r);
         return;

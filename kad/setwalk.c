@@ -330,11 +330,9 @@ void setwalk_written(struct kad *k, struct request *r, struct request_node at, u
 bool setwalk_again(struct kad *k, struct request *r, struct request_node at, uint16_t part,
                    struct krpc_msg *q)
 {
-    (void)k;
     if (r->kind == REQUEST_SET_PUT) {
         setput_query(r, request_node(r, at), q);
         return true;
     }
-    /* else: an entry pushed in replication: the next hour will do */
-    return setwalk_range_query(r->set, part, q);
+    return setwalk_range_query(r->set, part, q) || (r->set->keep && setshard_again(k, r, at, part, q));
 }

@@ -171,5 +171,8 @@ void setshard_looked_up(struct kad *k, struct request *r);
 const uint8_t *setshard_same(const struct request *r);
 void setshard_answer(struct kad *k, struct request *r, struct request_node at, uint16_t part,
                      const struct krpc_msg *m);
+/* The push that `part` stands for, to be sent again; false: its entry is not here any more, or long past. */
+bool setshard_again(struct kad *k, struct request *r, struct request_node at, uint16_t part,
+                    struct krpc_msg *q);
 
 #endif

@@ -297,6 +297,67 @@ static void a_split_shard_keeps_an_entry(void **state)
     world_free(w);
 }
 
+enum { WATCHED = 64 };
+
+struct watch { /* of the first entries above */
+    uint8_t pk[WATCHED][KEY_SIZE];
+    bool had[WATCHED][11];
+    unsigned dropped, least; /* below, when one was */
+};
+
+static bool holds(struct world *w, size_t node, uint8_t depth, const uint8_t pk[KEY_SIZE])
+{
+    struct kad_shard_id at;
+    struct kad_entry held;
+    uint8_t slot[KAD_SLOT_SIZE];
+
+    kad_slot(pk, slot);
+    kad_shard_of(&at, root, depth, slot);
+    return kad_store_entry_get(w->net->nodes[node].k->store, w->net->now, &at, pk, &held) == 0;
+}
+
+/* Whoever has dropped one since the last look: so many have it below by now, at least. */
+static void look_below(struct world *w, struct watch *watch)
+{
+    for (unsigned n = 0; n < WATCHED; n++) {
+        unsigned below = 0, dropped = 0;
+        for (size_t i = 0; i < 11; i++) {
+            bool has = holds(w, i, 0, watch->pk[n]);
+            dropped += watch->had[n][i] && !has;
+            watch->had[n][i] = has;
+            below += holds(w, i, 1, watch->pk[n]);
+        }
+        watch->dropped += dropped;
+        if (dropped && below < watch->least)
+            watch->least = below;
+    }
+}
+
+/* Where datagrams are lost as well: who has not confirmed an entry is not to be counted out, or few would be
+ * half of those that are left. */
+static void half_of_all_have_what_is_dropped(void **state)
+{
+    (void)state;
+    struct world *w = world_new(50, 20);
+    struct watch watch = {.least = 11};
+    uint8_t buf[KAD_SET_VALUE_MAX];
+    lay(w, 0, KAD_SHARD_ENTRIES_MAX, 0, 86400);
+    for (unsigned n = 0; n < WATCHED; n++)
+        memcpy(watch.pk[n], made_entry(w, buf, n, 86400).pk, KEY_SIZE);
+    struct kad_entry entry = made_entry(w, buf, KAD_SHARD_ENTRIES_MAX, 86400);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(kad_store_set_put(w->net->nodes[i].k->store, w->net->now, root, 0, &entry, NULL),
+                         KAD_STORE_SPLIT);
+    w->net->options.loss = 0.1;
+    for (unsigned s = 0; s < 20 * 60; s++) {
+        look_below(w, &watch);
+        net_run(w->net, 1000);
+    }
+    assert_true(watch.dropped > 10 * WATCHED / 2);
+    assert_in_range(watch.least, 5, 11);
+    world_free(w);
+}
+
 /* A holder believes that its shard is split when most of the others say so, and not when few do: then it goes
  * to the children. As these hold nothing, it takes its mark off again. */
 static void holders_believe_most_of_the_others(void **state)
@@ -364,6 +425,7 @@ int main(void)
         cmocka_unit_test(doubt_goes_down),
         cmocka_unit_test(who_names_nobody_splits_nothing),
         cmocka_unit_test(a_split_shard_keeps_an_entry),
+        cmocka_unit_test(half_of_all_have_what_is_dropped),
         cmocka_unit_test(holders_believe_most_of_the_others),
         cmocka_unit_test(a_doubtful_split_costs_little_time),
         cmocka_unit_test(a_writer_puts_unless_most_send_it_down),
