@@ -22,7 +22,7 @@
 #define RESTARTS_MAX 5        /* after failures of the disk, before it gives up ... */
 #define RESTARTS_FORGET_MS 600000 /* ... but a node that ran this long begins to count anew */
 #define RESTART_WAIT_S 1
-#define FILES_WANTED 4096     /* descriptors: two a link, and sockets that come in */
+#define FILES_WANTED 65536    /* descriptors: two a link, and those who connect, until they are turned away */
 
 struct options {
     const char *home, *config, *listen;

@@ -13,12 +13,11 @@
 #include "timeline/io_zmq_impl.h"
 
 #define ZEPOLL_BATCH 64
-#define ZEPOLL_PULL (UINT32_MAX - 1)
-#define ZEPOLL_ZAP UINT32_MAX
 #define ZLINGER_MS 200
 #define ZBACKLOG 128
 #define ZCURVE_OVERHEAD 33 /* MAXMSGSIZE counts the box too: its name, nonce, flags, authenticator (RFC 26) */
-/* Closed sockets stay with libzmq's reaper for a moment; the rest is PULL, ZAP, the API and the probe's. */
+/* Closed sockets stay with libzmq's reaper for a moment; the rest is PULL, its monitor, ZAP, the API and the
+ * probe's. */
 #define ZSOCKETS_MAX (LINK_OPEN_MAX * 2)
 
 static void why_set(char ret[IO_ZMQ_WHY_MAX], const char *what, const char *where, int code)
@@ -91,9 +90,13 @@ void io_zmq_turn(struct io_zmq *z, uint64_t mono_ms)
             z->pull_more = true;
         else if (who == ZEPOLL_ZAP)
             zap_waits = true;
+        else if (who == ZEPOLL_ACCEPT)
+            continue; /* looked at each turn, as its descriptor tells only of the first */
         else
             zlink_wake(z, who);
     }
+    if (io_zmq_accept_turn(z))
+        z->turn_more = true;
     if (zap_waits && io_zap_turn(z->zap, mono_ms))
         z->turn_more = true;
     zlinks_look(z);
@@ -140,6 +143,7 @@ bool io_zmq_next(struct io_zmq *z, struct link_event *ret)
             continue;
         }
         z->count.received++;
+        io_zmq_accept_heard(z, zmq_msg_get(&z->in, ZMQ_SRCFD));
         zlinks_heard(z, ret->from_key);
         ret->kind = LINK_RECEIVED;
         ret->bytes = span(zmq_msg_data(&z->in), zmq_msg_size(&z->in));
@@ -205,7 +209,7 @@ int io_zmq_new(const uint8_t pk[LINK_KEY_SIZE], const uint8_t sk[LINK_KEY_SIZE],
     if (epoll_ctl(z->epoll, EPOLL_CTL_ADD, io_zap_fd(z->zap), &ev))
         goto fail;
     what = "ZeroMQ's PULL";
-    if (!pull_open(z))
+    if (!pull_open(z) || !io_zmq_accept_open(z))
         goto fail;
     *ret = z;
     return 0;
@@ -225,6 +229,7 @@ void io_zmq_free(struct io_zmq *z)
     free(z->events);
     free(z->given.data);
     zmq_msg_close(&z->in);
+    io_zmq_accept_close(z);
     if (z->pull)
         zmq_close(z->pull);
     /* The handler goes last: until then libzmq may ask it, and no answer would be a yes. */

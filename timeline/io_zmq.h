@@ -17,6 +17,10 @@
  * again is the same connection and nothing vanished in between; a lost one is closed here and opened by the
  * next send.
  *
+ * libzmq takes in whoever connects, before ZAP is asked, and each holds a descriptor. One too many makes
+ * room: of the address that holds a good part of them, else of all, first such as have said nothing
+ * (io_zmq_accept.c).
+ *
  *     if ((err = io_zmq_new(pk, sk, mono_ms, &z, why)) || (err = io_zmq_bind(z, &listen, why))) ...
  *     io_zmq_admit(z, ask_timeline, t);
  *     loop: io_zmq_turn(z, mono_ms);
@@ -40,12 +44,14 @@
 #define IO_ZMQ_CONNECTING_MAX (LINK_OPEN_MAX / 2) /* the dead leave room for those who answer */
 #define IO_ZMQ_DOUBT_MS 500      /* still connecting after that: gives way when many are */
 #define IO_ZMQ_RECV_QUEUE 256    /* messages libzmq reads ahead from one sender */
+#define IO_ZMQ_ACCEPTED_MAX 2048 /* connections that came in; half of our descriptors where that is less */
 #define IO_ZMQ_EVENTS_MAX 8192   /* events waiting for the loop; more UNSENT are dropped, as links may */
 
 struct io_zmq;
 
 struct io_zmq_counters {
     uint64_t received, sent, unsent, opened, lost, evicted;
+    uint64_t turned_away; /* connections that were one too many */
     uint64_t no_key; /* messages without a proven key: always 0, or something is very wrong */
 };
 

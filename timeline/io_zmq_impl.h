@@ -1,5 +1,5 @@
-/* Inside the ZeroMQ links: what io_zmq.c (receiving, events, life) and io_zmq_push.c (the cache of sending
- * links) share. The states of a link are drawn in io_zmq.h.
+/* Inside the ZeroMQ links: what io_zmq.c (receiving, events, life), io_zmq_push.c (the cache of sending
+ * links) and io_zmq_accept.c (who has connected) share. The states of a link are drawn in io_zmq.h.
  */
 #ifndef TIMELINE_IO_ZMQ_IMPL_H
 #define TIMELINE_IO_ZMQ_IMPL_H
@@ -10,6 +10,12 @@
 #define ZLINK_SLOTS 1024      /* hash slots of the cache; a power of two */
 #define ZLINK_NONE (-1)
 #define ZHEARD_MAX 32         /* keys remembered as just heard */
+#define ZACCEPT_CROWDS 1024   /* hash slots for the addresses of those who connected */
+
+/* In our epoll, beside the places of links. */
+#define ZEPOLL_ACCEPT (UINT32_MAX - 2)
+#define ZEPOLL_PULL (UINT32_MAX - 1)
+#define ZEPOLL_ZAP UINT32_MAX
 
 enum zlink_state { ZLINK_FREE, ZLINK_CONNECTING, ZLINK_UP };
 
@@ -46,9 +52,25 @@ struct zheard { /* a key that something came from */
     uint64_t at_ms;
 };
 
+struct zaccepted { /* a connection that came in; its place is its descriptor */
+    uint8_t state;
+    uint16_t crowd;  /* hash slot of its address */
+    uint32_t since_ms; /* mono, its lower half */
+};
+
+struct zaccept {
+    void *monitor;
+    struct zaccepted *sockets;
+    int files;       /* how many of those */
+    int top;         /* the highest descriptor seen */
+    int max, count;  /* connections that are let be, and that are there */
+    uint16_t crowds[ZACCEPT_CROWDS]; /* how many of an address */
+};
+
 struct io_zmq {
     void *ctx;
     void *pull;
+    struct zaccept accept;
     struct io_zap *zap;
     int epoll;
     uint8_t pk[LINK_KEY_SIZE], sk[LINK_KEY_SIZE];
@@ -78,6 +100,12 @@ void io_zmq_event_push(struct io_zmq *z, enum link_event_kind kind, const struct
 void io_zmq_event_unsent(struct io_zmq *z, const struct link_dest *dest, struct span bytes);
 bool io_zmq_set_int(void *socket, int option, int value);
 void io_zmq_endpoint(const struct addr *addr, char ret[ZMQ_ENDPOINT_SIZE]); /* "tcp://IP:PORT" */
+
+/* io_zmq_accept.c: after pull_open; close before PULL is. turn: true when it left something. */
+bool io_zmq_accept_open(struct io_zmq *z);
+void io_zmq_accept_close(struct io_zmq *z);
+bool io_zmq_accept_turn(struct io_zmq *z);
+void io_zmq_accept_heard(struct io_zmq *z, int fd); /* a message came on it: it is somebody */
 
 /* io_zmq_push.c */
 void zlinks_init(struct io_zmq *z);

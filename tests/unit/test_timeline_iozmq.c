@@ -7,12 +7,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -567,6 +570,108 @@ static void test_admitted_ipv6(void **state)
     io_zmq_free(b.z);
 }
 
+/* A process that connects `n` times to the port read from `in`, says so, and holds on until `in` ends. */
+static void dial_many(int in, int out, int n, bool from_everywhere)
+{
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in from = { .sin_family = AF_INET };
+    char end;
+    if (read(in, &to.sin_port, sizeof to.sin_port) != sizeof to.sin_port)
+        _exit(1);
+    for (int i = 0; i < n; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 256 + (uint32_t)i % 200);
+        if (from_everywhere && bind(fd, (struct sockaddr *)&from, sizeof from))
+            _exit(1);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to))
+            _exit(1);
+        if (i % 20 == 19)
+            usleep(5000); /* a full backlog costs a second */
+    }
+    if (write(out, "", 1) != 1 || read(in, &end, 1) != 0)
+        _exit(1);
+    _exit(0);
+}
+
+static int files_open(void)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* Connections that say nothing take at most their part of our descriptors, and a newcomer is heard; of one
+ * address's, one that has spoken stays. */
+static void bare_connections(bool from_everywhere)
+{
+    enum { FILES = 400, DIALS = 1500 };
+    struct peer a, b, c;
+    struct rlimit files, less;
+    struct io_zmq_counters count;
+    int to[2], from[2], most = 0;
+    char done = 1;
+    assert_int_equal(pipe(to) | pipe2(from, O_NONBLOCK), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(to[1]);
+        dial_many(to[0], from[1], DIALS, from_everywhere);
+    }
+    close(to[0]);
+    getrlimit(RLIMIT_NOFILE, &files);
+    less = (struct rlimit){ FILES, files.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &less);
+    peer_open(&b);
+    peer_open(&a);
+    peer_open(&c);
+    send_text(&a, &b.dest, "first");
+    pump(&a, &b, &b.received, 1);
+    uint16_t port = htons(b.dest.addr.port);
+    assert_int_equal(write(to[1], &port, sizeof port), sizeof port);
+    for (uint64_t end = mono_ms() + 4 * WAIT_MS; read(from[0], &done, 1) != 1 && mono_ms() < end;) {
+        pump_for(&b, &a, 1);
+        most = files_open() > most ? files_open() : most;
+    }
+    assert_int_equal(done, 0);
+    assert_true(most < FILES - 5); /* never without one for ourselves */
+    pump_for(&b, &a, 50); /* that its link is gone, if it is */
+    send_text(&a, &b.dest, "second");
+    send_text(&c, &b.dest, "newcomer");
+    for (uint64_t end = mono_ms() + WAIT_MS; b.received < 3 && mono_ms() < end;) {
+        pump_for(&a, &b, 2);
+        peer_turn(&c);
+    }
+    assert_int_equal(b.received, 3);
+    assert_true(from_everywhere || a.down == 0);
+    io_zmq_counters(b.z, &count);
+    assert_in_range(count.turned_away, DIALS - FILES / 2, DIALS);
+    close(to[1]);
+    close(from[0]);
+    close(from[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    pump_for(&b, &a, 300);
+    assert_true(files_open() < 80); /* those that ended are not held */
+    io_zmq_free(a.z);
+    io_zmq_free(b.z);
+    io_zmq_free(c.z);
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static void test_bare_connections(void **state)
+{
+    (void)state;
+    bare_connections(false);
+}
+
+static void test_connections_from_everywhere(void **state)
+{
+    (void)state;
+    bare_connections(true);
+}
+
 int main(void)
 {
     struct rlimit files;
@@ -591,6 +696,8 @@ int main(void)
         cmocka_unit_test(test_crowd_of_the_dead),
         cmocka_unit_test(test_zap_rate_and_malformed),
         cmocka_unit_test(test_admitted_ipv6),
+        cmocka_unit_test(test_bare_connections),
+        cmocka_unit_test(test_connections_from_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
