@@ -156,6 +156,8 @@ int catchup_learn_header(struct timeline *t, struct follow *f, const struct link
     int err = feed_learn_head(&f->feed, header, t->now, &v);
     if (err && err != CAM_EDUP)
         return err;
+    if (v.forked && f->feed.store_key == 0 && store_feed_save(t->store, &f->feed))
+        return CAM_EIO; /* heard of and never held, it has no number yet */
     if (v.forked)
         store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
                        span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));

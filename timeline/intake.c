@@ -89,7 +89,7 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
             if (!err && key && items[i].state == POST_HELD && items[i].is_shown)
                 reading_new_post(t, key, &items[i], via);
         }
-        if (v.forked)
+        if (v.forked && !err)
             store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
                            span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
         follow_touched(t, f, true);

@@ -587,6 +587,42 @@ static void test_fork(void **state)
     net_free(net);
 }
 
+/* The first that is heard of an author is a contradiction: two headers of one seq, in one HAVE. */
+static void test_fork_heard_first(void **state)
+{
+    (void)state;
+    struct net *net = net_town(3, 6);
+    struct identity *author = identity_new(&net->rng);
+    char id[USER_ID_SIZE];
+    struct made made[2];
+    net_follow(net, 2, "u1"); /* so that 1 knows 2 */
+    user_id_text(author->pk, id);
+    assert_int_equal(net_follow(net, 1, id)->status, 0);
+    net_run(net, 5000);
+    static uint8_t buf[4096];
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    struct message_have_writer w;
+    message_have_begin(&w, &out, false);
+    for (int i = 0; i < 2; i++) {
+        make_chain(net, author, 1, -100 * i, &made[i]);
+        struct message_feed said = { .header = span(made[i].headers[0], POST_HEADER_SIZE) };
+        memcpy(said.author, author->pk, KEY_SIZE);
+        assert_int_equal(message_have_add(&w, &said), 0);
+    }
+    message_have_end(&w);
+    struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(buf, out.size) };
+    memcpy(e.from_key, net->nodes[2].dest.key, LINK_KEY_SIZE);
+    assert_int_equal(timeline_recv(net->nodes[1].t, net->now, &e), 0);
+    net_turn(net, 1);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(net_who(net, 1, TL_PROFILE, id)->rows[0].forks, 1);
+        net_kill(net, 1);
+        net_start(net, 1, 0);
+    }
+    identity_free(author);
+    net_free(net);
+}
+
 /* Bodies that the first one asked has let expire come from another. */
 static void test_bodies(void **state)
 {
@@ -719,6 +755,7 @@ int main(void)
         cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
+        cmocka_unit_test(test_fork_heard_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
