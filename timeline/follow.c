@@ -296,7 +296,9 @@ int follower_learn(struct timeline *t, const struct kad_entry *entry)
         publish_want(t, PUBLISH_PROFILE, 0, NULL, 5000);
     }
     f->seq = entry->seq;
-    f->expires_s = record.expires_s;
+    /* No longer than the network would keep it: whoever is gone holds a place for a month at most. */
+    int64_t last_s = now_unix_s(t->now) + RECORD_LIFE_FOLLOW_S;
+    f->expires_s = record.expires_s < last_s || !clock_is_set(t) ? record.expires_s : last_s;
     follower_touched(t, f);
     people_learn_entry(t, entry->pk, &record, entry->seq);
     if (is_new && person_dest(f->who)) /* what it is not owed it may still lack: it compares */

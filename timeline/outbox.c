@@ -206,6 +206,13 @@ static void step(struct timeline *t, struct follower *f, struct run *run)
 
 static void finish_waiters(struct timeline *t);
 
+/* May more be sent to it at once? Not while it does not answer: then its timer knows, and it takes no place
+ * of those who do. */
+static bool has_new(const struct timeline *t, const struct follower *f)
+{
+    return f->tries == 0 && f->sent_seq < head_seq(t) && f->sent_seq < f->acked_seq + OUTBOX_WINDOW_POSTS;
+}
+
 void outbox_tick(struct timeline *t)
 {
     struct outbox *o = &t->outbox;
@@ -217,15 +224,14 @@ void outbox_tick(struct timeline *t)
     size_t served = 0;
     for (size_t i = 0; i < t->follows.n_followers; i++) {
         struct follower *f = t->follows.followers[i];
-        bool has_new = o->posted && f->sent_seq < head_seq(t);
-        if ((has_new || f->due_ms <= t->now.mono_ms) && served++ < OUTBOX_TURN_FOLLOWERS)
+        bool is_owed = o->posted && has_new(t, f);
+        if ((is_owed || f->due_ms <= t->now.mono_ms) && served++ < OUTBOX_TURN_FOLLOWERS)
             step(t, f, &run);
-        else if (has_new && f->tries == 0)
+        else if (is_owed)
             f->due_ms = t->now.mono_ms; /* its turn is the next */
         next_ms = deadline_min(next_ms, f->due_ms);
         /* What did not fit into this turn's share goes on in the next. */
-        if (f->tries == 0 && f->sent_seq < head_seq(t) && f->sent_seq < f->acked_seq + OUTBOX_WINDOW_POSTS &&
-            person_dest(f->who))
+        if (has_new(t, f) && person_dest(f->who))
             next_ms = t->now.mono_ms;
     }
     run_drop(&run);

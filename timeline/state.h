@@ -90,6 +90,12 @@ static inline uint64_t request_tag(enum request_kind kind, uint64_t low)
     return (uint64_t)kind << 48 | (low & UINT64_C(0xffffffffffff));
 }
 
+/* Is the wall clock to be believed? Where no server sets it, it is the only one there is. */
+static inline bool clock_is_set(const struct timeline *t)
+{
+    return t->account.clock_synced || !t->config.synced_clock_expected;
+}
+
 static inline uint64_t deadline_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* ---- answers (answer.c) ---- */

@@ -1,4 +1,5 @@
 #include "tests/unit/tl_net.h"
+#include "timeline/state.h"
 
 static uint64_t message_count(const struct net *net, int i, enum message_kind kind)
 {
@@ -90,6 +91,50 @@ static void test_dead_delay_nobody(void **state)
     for (int i = 1; i < 4; i++)
         assert_posts(net, i, 5);
     assert_int_equal(net_status(net, 0)->rows[0].outbox, 0);
+    net_free(net);
+}
+
+/* A follower of node 0 that has never been there, until `life_s` from now. */
+static void add_dead(struct net *net, int number, int64_t life_s)
+{
+    uint8_t seed[KEY_SIZE] = { (uint8_t)number, (uint8_t)(number >> 8), 7 }, buf[300], root[KAD_ID_SIZE];
+    struct identity *who = identity_from_seed(seed);
+    struct record_follow f = { .name = "dead",
+                               .expires_s = (int64_t)(net->now.wall_ms / 1000) + life_s,
+                               .n_hints = 1 };
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    addr_parse("127.0.0.1:1", &f.hints[0].addr);
+    memcpy(f.hints[0].transport_key, who->pk, LINK_KEY_SIZE);
+    record_put_follow(&out, &f);
+    struct kad_entry e = { .seq = 5, .v = span(buf, out.size) };
+    record_followers_root(net->nodes[0].identity->pk, root);
+    assert_int_equal(kad_entry_sign(&e, root, who), 0);
+    assert_int_equal(follower_learn(net->nodes[0].t, &e), 0);
+    identity_free(who);
+}
+
+/* More dead ones than are served in a turn: the living gets its posts, and nothing turns in vain. The dead
+ * are forgotten after a month, whatever their entries say. */
+static void test_many_dead(void **state)
+{
+    (void)state;
+    struct net *net = net_town(2, 5);
+    for (int i = 0; i < OUTBOX_TURN_FOLLOWERS + 40; i++)
+        add_dead(net, i, i % 2 ? 1000 : INT64_C(1000000000));
+    net_turn(net, 0);
+    assert_int_equal(net_follow(net, 1, "u0")->status, 0);
+    net_run(net, 2000);
+    post_n(net, 1, 1);
+    net_run(net, 20000);
+    assert_posts(net, 1, 1);
+    uint64_t turns = net->nodes[0].all_turns;
+    post_n(net, 2, 70);
+    net_run(net, 10000);
+    assert_posts(net, 1, 70);
+    assert_in_range(net->nodes[0].all_turns - turns, 1, 5000);
+    for (size_t i = 0; i < net->nodes[0].t->follows.n_followers; i++)
+        assert_true(net->nodes[0].t->follows.followers[i]->expires_s <=
+                    (int64_t)(net->now.wall_ms / 1000) + RECORD_LIFE_FOLLOW_S);
     net_free(net);
 }
 
@@ -252,6 +297,7 @@ static void test_moved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many_dead),
         cmocka_unit_test(test_ten),           cmocka_unit_test(test_dead_delay_nobody),
         cmocka_unit_test(test_killed_author), cmocka_unit_test(test_runs),
         cmocka_unit_test(test_loss),          cmocka_unit_test(test_wait),
