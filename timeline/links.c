@@ -43,24 +43,33 @@ struct link *links_find(struct timeline *t, const uint8_t key[LINK_KEY_SIZE])
     return keymap_get(&t->links.by_key, key);
 }
 
-/* Half of the strangers used longest ago go at once, so that a crowd does not cost a walk each. */
+/* A stranger may be forgotten at any time but this moment. So may a friend where the table itself is full,
+ * once it was quiet for so long that both sides say HELLO again. */
+static bool may_go(const struct timeline *t, const struct link *l, bool is_full)
+{
+    return l->is_friend ? is_full && t->now.mono_ms - l->used_ms > LINKS_QUIET_MS
+                        : l->used_ms < t->now.mono_ms;
+}
+
+/* Half of those used longest ago go at once, so that a crowd does not cost a walk each. */
 static void evict(struct timeline *t)
 {
+    bool is_full = t->links.by_key.n >= LINKS_MAX;
     struct link *l, *old[64];
     size_t n = 0;
     uint64_t now_ms = t->now.mono_ms, oldest = now_ms;
     for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i));)
-        if (!l->is_friend && l->used_ms < oldest)
+        if (may_go(t, l, is_full) && l->used_ms < oldest)
             oldest = l->used_ms;
     uint64_t middle = oldest + (now_ms - oldest) / 2;
     for (size_t i = 0; (l = keymap_next(&t->links.by_key, &i)) && n < sizeof old / sizeof *old;)
-        if (!l->is_friend && l->used_ms <= middle && l->used_ms < now_ms)
+        if (may_go(t, l, is_full) && l->used_ms <= middle)
             old[n++] = l;
     for (size_t i = 0; i < n; i++) {
+        t->links.n_strangers -= !old[i]->is_friend;
         keymap_remove(&t->links.by_key, old[i]->key);
         free(old[i]);
     }
-    t->links.n_strangers -= n;
 }
 
 struct link *links_take(struct timeline *t, const uint8_t key[LINK_KEY_SIZE])
@@ -113,12 +122,28 @@ void links_own(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], struct pers
     count_friend(t, l);
 }
 
+/* The machine that has this key, or NULL. */
+static const struct peer *peer_of(const struct person *p, const uint8_t key[LINK_KEY_SIZE])
+{
+    for (size_t i = 0; i < p->n_peers; i++)
+        if (memcmp(p->peers[i].dest.key, key, LINK_KEY_SIZE) == 0)
+            return &p->peers[i];
+    return NULL;
+}
+
 const struct link_dest *link_answer_dest(const struct link *l)
 {
-    for (size_t i = 0; l->owner && i < l->owner->n_peers; i++)
-        if (memcmp(l->owner->peers[i].dest.key, l->key, LINK_KEY_SIZE) == 0)
-            return &l->owner->peers[i].dest;
-    return NULL;
+    const struct peer *at = l->owner ? peer_of(l->owner, l->key) : NULL;
+    return at ? &at->dest : NULL;
+}
+
+void links_leave(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], const struct person *p)
+{
+    struct link *l = links_find(t, key);
+    if (!l || l->owner != p)
+        return;
+    l->owner = NULL;
+    count_friend(t, l);
 }
 
 void links_disown(struct timeline *t, struct person *p)
@@ -310,6 +335,8 @@ static int learn_hello(struct timeline *t, struct link *l, const struct message_
     if (err && err != CAM_ESTALE)
         return err;
     struct person *p = people_find(t, record->pk);
+    if (!peer_of(p, l->key))
+        return CAM_EREFUSED; /* it has said since that this machine has another key */
     links_own(t, l->key, p, device);
     return 0;
 }

@@ -15,7 +15,7 @@
 #include "timeline/person.h"
 #include "timeline/queue.h"
 
-#define LINKS_MAX 8192           /* transport keys remembered */
+#define LINKS_MAX 21504          /* transport keys remembered: one for each follower, follow and stranger */
 #define LINKS_STRANGERS_MAX 1024 /* of which nobody we follow or who follows us */
 #define LINKS_QUIET_MS 50000 /* after this long without a send the link may have been closed: HELLO again */
 #define LINKS_RTT_FIRST_MS 80    /* before anything was measured */
@@ -107,6 +107,8 @@ void links_event(struct timeline *t, const struct link_event *e);
 const struct link_dest *link_answer_dest(const struct link *l);
 /* This key was proved to be that person's machine. */
 void links_own(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], struct person *p, uint16_t device);
+/* That person's machine has another key now: whoever holds the old one is a stranger. */
+void links_leave(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], const struct person *p);
 /* Forgets whose keys these are, before a person goes. */
 void links_disown(struct timeline *t, struct person *p);
 /* A person became a friend or stopped being one: keeps the strangers counted. */

@@ -157,6 +157,8 @@ static int learn_peer(struct timeline *t, struct person *p, uint16_t device, con
     }
     bool same_key = memcmp(at->dest.key, dest->key, LINK_KEY_SIZE) == 0;
     bool moved = !link_dest_equal(&at->dest, dest);
+    if (!same_key)
+        links_leave(t, at->dest.key, p);
     *at = (struct peer){
         .device = device, .proved = is_proved || (at->proved && same_key), .seq = seq, .dest = *dest
     };
