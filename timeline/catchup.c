@@ -364,7 +364,8 @@ void catchup_gap(struct timeline *t, struct follow *f, struct link *from)
     const struct link_dest *to = link_answer_dest(from);
     if (!f->chase)
         catchup_start(t, f);
-    if (!f->chase || !to)
+    /* Asking tells that we follow: a private one is not given away to whoever brings a piece of news. */
+    if (!f->chase || !to || (f->is_private && from->owner != f->who && !candidate_find(f->chase, from->key)))
         return;
     struct candidate *at = candidate_add(t, f->chase, to, from->owner == f->who);
     if (at && at->state != CANDIDATE_ASKED) { /* it has just spoken: it is there, and it has more */

@@ -72,6 +72,7 @@ struct catchup {
     uint64_t compare_ms;     /* mono: the next comparison */
     uint64_t compare_end_ms; /* mono: when the running one is counted; NOW_NEVER */
     uint64_t compare_began_ms;
+    uint8_t compare_keys[CATCHUP_COMPARE_PEERS][LINK_KEY_SIZE]; /* who was asked: only their answers count */
 };
 
 void catchup_init(struct timeline *t);

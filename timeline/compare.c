@@ -4,13 +4,13 @@
 #include "core/err.h"
 #include "timeline/state.h"
 
-/* The feed of an author that we can speak of: our own, or one we follow. */
+/* The feed of an author that we can speak of: our own, or one that everybody may know we follow. */
 static struct feed *feed_of(struct timeline *t, const uint8_t author[KEY_SIZE], uint16_t device)
 {
     if (account_is(t, author))
         return device == t->account.device ? &t->account.feed : NULL;
     struct follow *f = follow_find(t, author);
-    return f && f->feed.device == device ? &f->feed : NULL;
+    return f && !f->is_private && f->feed.device == device ? &f->feed : NULL;
 }
 
 struct header_copy {
@@ -168,12 +168,22 @@ int catchup_learn_header(struct timeline *t, struct follow *f, const struct link
     return 0;
 }
 
+/* Is it one of the two that the last comparison asked? */
+static bool is_asked(const struct timeline *t, const struct link *from)
+{
+    for (int i = 0; i < CATCHUP_COMPARE_PEERS; i++)
+        if (memcmp(t->catchup.compare_keys[i], from->key, LINK_KEY_SIZE) == 0)
+            return true;
+    return false;
+}
+
 static void learn_feed(struct timeline *t, struct link *from, const struct message_feed *said)
 {
     struct follow *f = follow_find(t, said->author);
     if (!f || said->device != f->feed.device)
         return;
-    f->checked_ms = t->now.mono_ms;
+    if (from->owner == f->who || is_asked(t, from)) /* nobody else keeps us from checking */
+        f->checked_ms = t->now.mono_ms;
     if (said->header.size && catchup_learn_header(t, f, from, said->header)) {
         t->refused++;
         return;
@@ -270,7 +280,7 @@ static int ask_about(void *ctx, const struct store_edge *e)
 
 /* Any of those whom we know to follow somebody whom we follow, each with the same chance, so that nobody
  * is asked more for following many; and about no others, whom that one could only learn of from us. */
-static bool ask_somebody(struct timeline *t)
+static bool ask_somebody(struct timeline *t, uint8_t ret_key[LINK_KEY_SIZE])
 {
     struct question q = { .t = t, .out = bytes_out(t->scratch, sizeof t->scratch) };
     uint8_t who[KEY_SIZE];
@@ -284,6 +294,7 @@ static bool ask_somebody(struct timeline *t)
     if (q.n == 0 || q.to_seq == 0)
         return false;
     send_have(t, &q.to, &q.out);
+    memcpy(ret_key, q.to.key, LINK_KEY_SIZE);
     return true;
 }
 
@@ -293,7 +304,7 @@ static void begin(struct timeline *t)
     bool any = false;
     cu->compare_began_ms = t->now.mono_ms;
     for (int i = 0; i < CATCHUP_COMPARE_PEERS; i++)
-        any = ask_somebody(t) || any;
+        any = ask_somebody(t, cu->compare_keys[i]) || any;
     /* Nobody to compare with: the authors themselves. */
     cu->compare_end_ms = t->now.mono_ms + (any ? CATCHUP_COMPARE_WAIT_MS : 0);
 }

@@ -103,6 +103,86 @@ static void test_private(void **state)
     net_free(net);
 }
 
+static uint64_t told;
+
+static bool count_told(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    struct message m;
+    (void)net;
+    if (from == 1 && to == 2 && message_decode(span(data, size), &m) == 0) {
+        told += m.kind == MESSAGE_BATCH ? m.batch.n_posts : 0;
+        told += m.kind == MESSAGE_HAVE || m.kind == MESSAGE_WANT;
+    }
+    return true;
+}
+
+static void send_link(struct net *net, int to, int as_link_of, struct span bytes)
+{
+    struct link_event e = { .kind = LINK_RECEIVED, .bytes = bytes };
+    memcpy(e.from_key, net->nodes[as_link_of].dest.key, LINK_KEY_SIZE);
+    assert_int_equal(timeline_recv(net->nodes[to].t, net->now, &e), 0);
+    net_turn(net, to);
+}
+
+/* Whoever asks a private follower for posts of that author, or what it holds of them, learns nothing. */
+static void test_private_is_not_told(void **state)
+{
+    (void)state;
+    struct net *net = net_town(3, 16);
+    uint8_t buf[1024];
+    net_post(net, 0, "one");
+    net_follow(net, 2, "u1"); /* so that 1 listens to 2 */
+    net_command(net, 1, (struct timeline_command){ .verb = TL_FOLLOW, .who = "u0", .private_follow = true });
+    net_run(net, 1000);
+    assert_int_equal(net_count(net, 1, "one"), 1);
+    told = 0;
+    net->tamper = count_told;
+    struct message m = { .kind = MESSAGE_WANT, .want = { .from = 1, .bytes_max = 100000 } };
+    memcpy(m.want.author, net->nodes[0].identity->pk, KEY_SIZE);
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    message_encode(&out, &m);
+    send_link(net, 1, 2, span(buf, out.size));
+    struct message_have_writer w;
+    struct message_feed feed = { .device = 0 };
+    memcpy(feed.author, net->nodes[0].identity->pk, KEY_SIZE);
+    out = bytes_out(buf, sizeof buf);
+    message_have_begin(&w, &out, true);
+    message_have_add(&w, &feed);
+    message_have_end(&w);
+    send_link(net, 1, 2, span(buf, out.size));
+    net_run(net, 100);
+    assert_int_equal(told, 0);
+    net_free(net);
+}
+
+/* One who says that nothing is new, unasked, does not keep a private follower from asking the author. */
+static void test_private_is_not_kept_quiet(void **state)
+{
+    (void)state;
+    struct net *net = net_town(4, 14);
+    uint8_t buf[1024];
+    net_post(net, 0, "one");
+    net_follow(net, 2, "u1"); /* so that 1 listens to 2 */
+    net_follow(net, 3, "u2");
+    net_follow(net, 1, "u2"); /* of whom 1 compares with 3 */
+    net_command(net, 1, (struct timeline_command){ .verb = TL_FOLLOW, .who = "u0", .private_follow = true });
+    net_run(net, 100000);
+    net_post(net, 0, "two");
+    struct message_have_writer w;
+    struct message_feed feed = { .device = 0 };
+    memcpy(feed.author, net->nodes[0].identity->pk, KEY_SIZE);
+    struct bytes_out out = bytes_out(buf, sizeof buf);
+    message_have_begin(&w, &out, false);
+    message_have_add(&w, &feed);
+    message_have_end(&w);
+    for (int s = 0; s < 1200 && net_count(net, 1, "two") == 0; s++) {
+        net_run(net, 1000);
+        send_link(net, 1, 2, span(buf, out.size));
+    }
+    assert_int_equal(net_count(net, 1, "two"), 1);
+    net_free(net);
+}
+
 /* ---- forged and stale entries on a link ---- */
 
 static void send_follow(struct net *net, int to, int as_link_of, const struct kad_entry *entry, int want)
@@ -206,6 +286,7 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_private_is_not_told), cmocka_unit_test(test_private_is_not_kept_quiet),
         cmocka_unit_test(test_nine_at_once), cmocka_unit_test(test_unfollow), cmocka_unit_test(test_private),
         cmocka_unit_test(test_forged),       cmocka_unit_test(test_many),
     };
