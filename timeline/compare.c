@@ -56,6 +56,7 @@ struct serve {
     struct message_batch_writer w;
     bool open;
     uint64_t last_seq;
+    uint8_t last_prev[HASH_SIZE]; /* what the header below it must hash to */
     size_t left; /* bytes that may still be sent */
     uint32_t pages;
 };
@@ -91,8 +92,10 @@ static int serve_post(void *ctx, const struct store_post *post)
     struct serve *s = ctx;
     uint64_t seq = be64(post->header.data + 16);
     enum post_state state = post->state == POST_DELETED ? POST_MISSING : post->state;
-    if (s->open && seq + 1 != s->last_seq)
-        serve_close(s, seq); /* a hole: a run ends here */
+    uint8_t hash[HASH_SIZE];
+    post_hash(post->header.data, hash);
+    if (s->open && (seq + 1 != s->last_seq || memcmp(hash, s->last_prev, HASH_SIZE) != 0))
+        serve_close(s, seq); /* a hole, or a fork: a run ends here */
     for (int fresh = 0; fresh < 2; fresh++) {
         if (!s->open) {
             if (s->pages && (s->left < MESSAGE_BATCH_BYTES || !links_may_serve(s->t, s->to)))
@@ -104,6 +107,7 @@ static int serve_post(void *ctx, const struct store_post *post)
         serve_close(s, seq);
     }
     s->last_seq = seq;
+    memcpy(s->last_prev, post->header.data + 56, HASH_SIZE); /* its prev: post.c draws it */
     return 0;
 }
 

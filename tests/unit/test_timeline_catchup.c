@@ -587,6 +587,34 @@ static void test_fork(void **state)
     net_free(net);
 }
 
+/* What was held first at a seq, and the higher head above it, are no one chain: they are served as two runs,
+ * and a newcomer takes both without calling anybody a forger. */
+static void test_fork_is_served(void **state)
+{
+    (void)state;
+    struct net *net = net_town(4, 47);
+    const uint8_t *author = net->nodes[0].identity->pk;
+    struct made good, other;
+    for (int i = 1; i < 3; i++)
+        net_follow(net, i, "u0");
+    net_follow(net, 1, "u2");
+    net_run(net, 500);
+    net_vanish(net, 0);
+    make_chain(net, net->nodes[0].identity, 4, 0, &good);
+    make_chain(net, net->nodes[0].identity, 6, 100, &other);
+    assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    assert_int_equal(give_batch(net, 1, 2, author, &other, (int[]){ 5, 4, 3, 2, 1, 0 }, 6), 0);
+    net_vanish(net, 2);
+    net_follow(net, 3, "u0");
+    net_run(net, 60000);
+    assert_int_equal(net_count(net, 3, "p"), 6);
+    assert_int_equal(net_status(net, 3)->rows[0].refused, 0);
+    struct said *s = net_who(net, 3, TL_PROFILE, "u0");
+    assert_int_equal(s->rows[0].complete_to, 6);
+    assert_int_equal(s->rows[0].forks, 1);
+    net_free(net);
+}
+
 /* The first that is heard of an author is a contradiction: two headers of one seq, in one HAVE. */
 static void test_fork_heard_first(void **state)
 {
@@ -755,7 +783,7 @@ int main(void)
         cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
-        cmocka_unit_test(test_fork_heard_first),
+        cmocka_unit_test(test_fork_heard_first), cmocka_unit_test(test_fork_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
