@@ -22,9 +22,11 @@ int collector_run(struct collector *c, struct store *store, struct now now)
 {
     if (now.mono_ms < c->due_ms)
         return 0;
-    uint32_t by_age, by_size = 0;
-    bool more, more_by_size = false;
-    int err = store_collect_expired(store, now, c->lifespan_s, COLLECTOR_SLICE_POSTS, &by_age, &more);
+    uint32_t by_age = 0, by_size = 0;
+    bool more = false, more_by_size = false;
+    int err = 0;
+    if (!c->is_clock_unset)
+        err = store_collect_expired(store, now, c->lifespan_s, COLLECTOR_SLICE_POSTS, &by_age, &more);
     if (!err && c->bytes_max != 0 && !more)
         err = store_collect_bytes(store, c->bytes_max, COLLECTOR_SLICE_POSTS, &by_size, &more_by_size);
     if (err)

@@ -8,6 +8,7 @@
  *
  *     struct collector c;
  *     collector_init(&c, config.lifespan_s, config.store_bytes_max);
+ *     c.is_clock_unset = true;                                    // until then, where a server is to set it
  *     collector_start(&c, now);                                   // at login: a round at once
  *     in a tick: err = collector_run(&c, store, now);             // does nothing when nothing is due
  *     deadline = min(deadline, collector_deadline_ms(&c));
@@ -25,6 +26,7 @@
 struct collector {
     uint32_t lifespan_s; /* 0 = off */
     uint64_t bytes_max;  /* 0 = no budget */
+    bool is_clock_unset; /* the wall clock is still to be set: no body is called too old by it */
     uint64_t due_ms;     /* mono: the next slice */
     uint64_t round_ms;   /* mono: when the current or next round begins */
     uint64_t removed;    /* bodies, since init */

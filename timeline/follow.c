@@ -278,7 +278,7 @@ int follower_learn(struct timeline *t, const struct kad_entry *entry)
     struct follower *f = p ? p->follower : NULL;
     if (f && entry->seq <= f->seq)
         return entry->seq == f->seq ? CAM_EDUP : CAM_ESTALE;
-    if (record.deleted || record.expires_s < now_unix_s(t->now)) {
+    if (record.deleted || (clock_is_set(t) && record.expires_s < now_unix_s(t->now))) {
         if (f) {
             remove_follower(t, f);
             publish_want(t, PUBLISH_PROFILE, 0, NULL, 5000);
@@ -337,7 +337,7 @@ static void read_mirror(struct timeline *t)
 {
     struct follows *fs = &t->follows;
     int64_t now_s = now_unix_s(t->now);
-    for (size_t i = fs->n_followers; i-- > 0;)
+    for (size_t i = clock_is_set(t) ? fs->n_followers : 0; i-- > 0;)
         if (fs->followers[i]->expires_s < now_s)
             remove_follower(t, fs->followers[i]); /* not refreshed for a month: gone without a word */
     if (!t->ready) {

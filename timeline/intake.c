@@ -64,7 +64,7 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
                     uint32_t *ret_new)
 {
     struct feed_item *items = t->intake.items;
-    struct feed_rules rules = { .lifespan_s = t->config.lifespan_s,
+    struct feed_rules rules = { .lifespan_s = clock_is_set(t) ? t->config.lifespan_s : 0,
                                 .hash_at = store_post_hash,
                                 .ctx = t->store };
     struct feed_verdict v;

@@ -74,6 +74,7 @@ struct timeline *timeline_new(const struct timeline_config *config, struct kad *
     answers_init(&t->answers);
     init_parts(t);
     collector_init(&t->collector, config->lifespan_s, config->store_bytes_max);
+    t->collector.is_clock_unset = !clock_is_set(t);
     collector_start(&t->collector, now);
     if (load(t)) {
         timeline_free(t);
@@ -356,6 +357,8 @@ void timeline_clock_synced(struct timeline *t, struct now now)
 {
     t->now = now;
     t->account.clock_synced = true;
+    t->collector.is_clock_unset = false;
+    collector_start(&t->collector, now);
     command_delayed_posts(t);
 }
 

@@ -147,8 +147,8 @@ bool timeline_admits(const struct timeline *t, const uint8_t transport_key[LINK_
  * --salt`); NULL while locked. Borrowed until the next call into t. */
 const struct identity *timeline_identity(const struct timeline *t);
 
-/* The clock that now.wall_ms comes from was set by a server for the first time: ids need not wait any longer.
- */
+/* The clock that now.wall_ms comes from was set by a server for the first time: ids need not wait any longer,
+ * and what has expired by it may go. */
 void timeline_clock_synced(struct timeline *t, struct now now);
 
 /* Tags of kad requests made by timeline have the top bit clear; the loop's own have it set. */

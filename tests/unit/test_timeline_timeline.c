@@ -301,6 +301,47 @@ static void test_clock(void **state)
     net_free(net);
 }
 
+/* A start with a clock that is forty days ahead, until a server sets it: no post and no follower goes by that
+ * clock, whether held before or coming in; set, it counts. */
+static void test_clock_ahead(void **state)
+{
+    const uint64_t ahead_ms = UINT64_C(40) * 86400 * 1000;
+    (void)state;
+    struct net *net = net_new(2, 52);
+    for (int i = 0; i < 2; i++) {
+        net->nodes[i].config.lifespan_s = 86400;
+        net->nodes[i].config.synced_clock_expected = true;
+        net_start(net, i, 0);
+        timeline_clock_synced(net->nodes[i].t, net->now);
+    }
+    net_run(net, 3000);
+    net_register(net, 0, "u0");
+    net_register(net, 1, "u1");
+    net_follow(net, 1, "u0");
+    net_run(net, 500);
+    net_post(net, 0, "p1");
+    net_run(net, 3000);
+    net_kill(net, 1);
+    net_post(net, 0, "p2");
+    net_run(net, 100);
+    net_kill(net, 0);
+    net->now.wall_ms += ahead_ms;
+    for (int i = 0; i < 2; i++)
+        net_start(net, i, 0);
+    net_run(net, 120000); /* a collector's round, and all that catching up brings */
+    net->now.wall_ms -= ahead_ms;
+    for (int i = 0; i < 2; i++) {
+        timeline_clock_synced(net->nodes[i].t, net->now);
+        net_login(net, i);
+    }
+    net_run(net, 120000);
+    assert_int_equal(net_count(net, 1, "p"), 2);
+    assert_int_equal(net_who(net, 0, TL_FOLLOWERS, "")->n, 1);
+    net_run(net, 86400000);
+    assert_int_equal(net_count(net, 1, "p"), 0);
+    net_free(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,7 +349,7 @@ int main(void)
         cmocka_unit_test(test_alone), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_live),  cmocka_unit_test(test_failed_commit),
         cmocka_unit_test(test_idle),  cmocka_unit_test(test_ids_rise),
-        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_clock), cmocka_unit_test(test_clock_ahead),
         cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
