@@ -190,6 +190,8 @@ int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_
     struct snowflake ids = a->ids;
     struct post_header h = { .kind = POST_KIND_POST, .device = a->device, .seq = a->feed.known_seq + 1 };
     err = snowflake_next(&ids, a->device, t->now.wall_ms, &h.id);
+    if (!err && post_time_ms(&h) > t->now.wall_ms + FEED_HOLD_MS)
+        err = CAM_EFUTURE; /* every follower would refuse it until then */
     if (err)
         return err;
     memcpy(h.prev, a->feed.known_hash, HASH_SIZE); /* zero before the first */

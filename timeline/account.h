@@ -74,7 +74,7 @@ void account_lock(struct timeline *t);
 void account_readdress(struct timeline *t);
 
 /* Signs and keeps one post. The caller answers after the commit. CAM_ELOCKED, CAM_EINVAL, CAM_ETOOBIG,
- * CAM_EIO. */
+ * CAM_EIO. CAM_EFUTURE: the last one is dated so far ahead that followers would refuse this one. */
 int account_post(struct timeline *t, struct span text, uint64_t *ret_id, uint64_t *ret_seq);
 
 /* Claims. `claims_add` takes live entries of a name's set; `claims_first` is whose it is: NULL when nobody's.

@@ -2,6 +2,7 @@
  * done. */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/err.h"
 #include "timeline/state.h"
@@ -79,6 +80,18 @@ static void enrol(struct timeline *t, const struct timeline_command *c)
 
 /* ---- posts --------------------------------------------------------------------------------------------- */
 
+/* Ids rise, so the next post would be dated like the last, which a clock that was ahead has signed. */
+static void answer_ahead(struct timeline *t, uint64_t client)
+{
+    char date[32];
+    time_t at_s = (time_t)(snowflake_time_ms(t->account.feed.known_id) / 1000);
+    struct tm tm;
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime_r(&at_s, &tm));
+    answer_done(t, client, CAM_EFUTURE,
+                "not kept: your last post is dated %s, the clock was ahead then; set it if it is behind now, "
+                "else post again after that date", date);
+}
+
 static void do_post(struct timeline *t, uint64_t client, struct span text, uint32_t wait_ms)
 {
     uint64_t id, seq;
@@ -92,6 +105,8 @@ static void do_post(struct timeline *t, uint64_t client, struct span text, uint3
     else if (err == CAM_ETOOBIG)
         answer_done(t, client, err, "a post has at most %d bytes; this has %zu", TIMELINE_TEXT_MAX,
                     text.size);
+    else if (err == CAM_EFUTURE)
+        answer_ahead(t, client);
     else if (err)
         answer_done(t, client, err, "the post was not kept: %s", err_text(err));
     if (err)

@@ -59,9 +59,10 @@ static int keep(struct timeline *t, struct feed *feed, const struct feed_item *i
     return 0;
 }
 
-/* Takes up intake.items[0..n), newest first, of one author. *ret_new: how many were new. */
-static int take_run(struct timeline *t, struct follow *f, struct link *from, size_t n, struct span bytes,
-                    uint32_t *ret_new)
+/* Takes up intake.items[0..n), newest first, of one author. is_cut: its sender has newer ones. *ret_new: how
+ * many were new. */
+static int take_run(struct timeline *t, struct follow *f, struct link *from, size_t n, bool is_cut,
+                    struct span bytes, uint32_t *ret_new)
 {
     struct feed_item *items = t->intake.items;
     struct feed_rules rules = { .lifespan_s = clock_is_set(t) ? t->config.lifespan_s : 0,
@@ -96,7 +97,8 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
         *ret_new = v.n_new;
     }
     if ((err == 0 || err == CAM_EDUP) && is_author) {
-        bool is_newest = items[0].h.seq == f->feed.known_seq; /* the author itself says how far it is */
+        /* the author itself says how far it is */
+        bool is_newest = !is_cut && items[0].h.seq == f->feed.known_seq;
         f->checked_ms = t->now.mono_ms;
         if (is_newest)
             feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
@@ -118,10 +120,22 @@ int intake_post(struct timeline *t, struct link *from, const struct message_post
         return CAM_EREFUSED; /* a stranger's */
     t->intake.items[0] = (struct feed_item){ .header = m->header, .state = POST_HELD, .body = m->body };
     uint32_t n_new;
-    int err = take_run(t, f, from, 1, bytes, &n_new);
+    int err = take_run(t, f, from, 1, false, bytes, &n_new);
     if (err == 0 && feed_missing(&f->feed) > 0)
         catchup_gap(t, f, from);
     return err == CAM_EDUP || err == CAM_EAGAIN ? 0 : err;
+}
+
+/* Of a page of n the newest that are dated too far ahead: so many are left out, so that they do not keep back
+ * those below. Each header has a signature of its own to begin a run with. */
+static size_t count_early(struct timeline *t, size_t n)
+{
+    size_t early = 0;
+    uint64_t until_ms;
+    while (early + 1 < n && t->intake.items[early].header.size == POST_HEADER_SIZE &&
+           feed_check_time(be64(t->intake.items[early].header.data + 8), t->now, &until_ms) == CAM_EFUTURE)
+        early++;
+    return early;
 }
 
 int intake_batch(struct timeline *t, struct link *from, const struct message_batch *m, struct span bytes)
@@ -138,10 +152,13 @@ int intake_batch(struct timeline *t, struct link *from, const struct message_bat
                                                    .body = item.body,
                                                    .proof_header = item.proof_header,
                                                    .proof_body = item.proof_body };
+    size_t early = count_early(t, n);
+    n -= early;
+    memmove(t->intake.items, t->intake.items + early, n * sizeof *t->intake.items);
     uint32_t n_new = 0;
     int err = m->head.size ? catchup_learn_header(t, f, from, m->head) : 0;
     if (err != CAM_EAUTH) /* a head that is only early, or of a fork, is no fault of the posts below it */
-        err = n ? take_run(t, f, from, n, bytes, &n_new) : 0;
+        err = n ? take_run(t, f, from, n, early > 0, bytes, &n_new) : 0;
     if (from->owner == f->who && m->floor_seq && feed_raise_floor(&f->feed, m->floor_seq))
         follow_touched(t, f, true);
     catchup_batch(t, f, from, m, bytes.size, err, n_new);

@@ -709,6 +709,39 @@ static void test_wrong_transport_key(void **state)
     net_free(net);
 }
 
+/* One post signed while the clock was three days ahead: those below it arrive, the next one is refused with
+ * the date, and when that has come everything goes on. */
+static void test_clock_was_ahead(void **state)
+{
+    const uint64_t ahead_ms = UINT64_C(3) * 86400 * 1000;
+    (void)state;
+    struct net *net = net_town(3, 51);
+    net_follow(net, 1, "u0");
+    net_run(net, 500);
+    post_n(net, 1, 1);
+    net_run(net, 500);
+    net_vanish(net, 1);
+    post_n(net, 2, 4);
+    net->now.wall_ms += ahead_ms;
+    post_n(net, 5, 5);
+    net->now.wall_ms -= ahead_ms;
+    struct said *s = net_post(net, 0, "p6");
+    assert_int_equal(s->status, CAM_EFUTURE);
+    assert_non_null(strstr(s->message, "2023-11-17 22:13 UTC")); /* three days after NET_EPOCH_MS */
+    assert_int_equal(net_count(net, 0, "p"), 5);
+    net_start(net, 1, 0);
+    net_login(net, 1);
+    net_follow(net, 2, "u0");
+    net_run(net, 5000);
+    for (int i = 1; i < 3; i++)
+        assert_int_equal(net_count(net, i, "p"), 4);
+    net->now.wall_ms += ahead_ms;
+    post_n(net, 6, 6);
+    for (int i = 1; i < 3; i++)
+        wait_for(net, i, 6, 2000000);
+    net_free(net);
+}
+
 /* Posts from the near future are held back until their time; from farther away refused. */
 static void test_future(void **state)
 {
@@ -783,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
+        cmocka_unit_test(test_clock_was_ahead),
         cmocka_unit_test(test_fork_heard_first), cmocka_unit_test(test_fork_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
