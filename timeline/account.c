@@ -318,7 +318,7 @@ void account_tick(struct timeline *t)
         store_feed_save(t->store, &a->feed);
         a->feed_dirty = false;
     }
-    if (!a->exists || a->claim_looking || a->claim_ms > t->now.mono_ms)
+    if (!a->exists || a->claim_looking || a->claim_ms > t->now.mono_ms || is_quiet(t))
         return;
     if (!a->identity || !t->ready) {
         a->claim_ms = NOW_NEVER; /* login and the first contact set it again */

@@ -10,7 +10,8 @@ enum lookup { LOOKUP_CONNECTION, LOOKUP_FOLLOWERS, LOOKUP_HEAD };
 
 void catchup_init(struct timeline *t)
 {
-    t->catchup = (struct catchup){ .due_ms = NOW_NEVER, .compare_end_ms = NOW_NEVER };
+    t->catchup = (struct catchup){ .due_ms = NOW_NEVER, .compare_end_ms = NOW_NEVER,
+                                    .next_number = t->catchup.next_number };
     t->catchup.compare_ms =
         t->now.mono_ms + CATCHUP_COMPARE_MS / 4 + rng_below(&t->rng, CATCHUP_COMPARE_MS / 2);
 }
@@ -148,6 +149,10 @@ static bool begin(struct timeline *t, struct follow *f)
 {
     f->wants_chase = true;
     f->chase_after_ms = NOW_NEVER;
+    if (is_quiet(t)) {
+        t->catchup.due_ms = deadline_min(t->catchup.due_ms, t->quiet_ms);
+        return false;
+    }
     if (t->catchup.n_chases >= CHASES_MAX || !(f->chase = calloc(1, sizeof *f->chase)))
         return false; /* catchup_tick, when one ends */
     f->wants_chase = false;

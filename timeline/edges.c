@@ -15,7 +15,8 @@ enum lookup { LOOKUP_FOLLOWERS, LOOKUP_PAGE, LOOKUP_PROFILE };
 
 void edges_init(struct timeline *t)
 {
-    t->edges = (struct edges){ .round_ms = NOW_NEVER, .step_ms = NOW_NEVER };
+    t->edges = (struct edges){ .round_ms = NOW_NEVER, .step_ms = NOW_NEVER,
+                                .number = t->edges.number };
 }
 
 void edges_soon(struct timeline *t)

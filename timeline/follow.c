@@ -354,7 +354,7 @@ static void read_mirror(struct timeline *t)
 void follows_tick(struct timeline *t)
 {
     struct follows *fs = &t->follows;
-    if (t->account.exists && !fs->mirror_running && fs->mirror_ms <= t->now.mono_ms)
+    if (t->account.exists && !fs->mirror_running && fs->mirror_ms <= t->now.mono_ms && !is_quiet(t))
         read_mirror(t);
     while (fs->touched) {
         struct follow *f = fs->touched;

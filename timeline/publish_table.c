@@ -12,7 +12,7 @@
 
 void publish_init(struct timeline *t)
 {
-    t->publish = (struct publish){ .due_ms = NOW_NEVER };
+    t->publish = (struct publish){ .due_ms = NOW_NEVER, .next_number = t->publish.next_number };
     keymap_init(&t->publish.follows, &t->rng);
 }
 

@@ -73,6 +73,8 @@ struct timeline {
     struct reading reading;
     struct edges edges;
     struct collector collector;
+    uint64_t quiet_ms; /* mono: after a commit that failed nothing is begun in the network before ... */
+    uint32_t quiet_wait_ms; /* ... nor for so long after another */
     bool roles_lag;   /* store_role_slice has more to do */
     size_t greeted;   /* of our followers, then of those we follow: so many were told that we are here */
     uint64_t greet_ms; /* mono: when the next are told; NOW_NEVER when all are */
@@ -96,6 +98,10 @@ static inline bool clock_is_set(const struct timeline *t)
     return t->account.clock_synced || !t->config.synced_clock_expected;
 }
 
+/* Has a turn just not been written? What asks the network by itself waits: it would begin anew each time. */
+static inline bool is_quiet(const struct timeline *t) { return t->now.mono_ms < t->quiet_ms; }
+
+static inline uint64_t deadline_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static inline uint64_t deadline_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* ---- answers (answer.c) ---- */

@@ -9,6 +9,8 @@
 #define GREET_EACH 64       /* people told that we are here, at a time ... */
 #define GREET_EVERY_MS 100  /* ... and the pause between: a crowd is not greeted in one breath */
 #define ROLE_SLICE_POSTS 500
+#define QUIET_MS 1000       /* the first pause after a turn that was not written ... */
+#define QUIET_MAX_MS 60000  /* ... doubling up to this while what follows it fails as well */
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
@@ -94,6 +96,18 @@ void timeline_free(struct timeline *t)
     out_clear(&t->out[1]);
     answers_clear(&t->answers);
     free(t);
+}
+
+/* All that a start sets off (greeting, catching up, our records, others' follows) would begin with each turn
+ * that is not written, four times a second on a full disk: it waits until turns are written for a while. */
+static void quieten(struct timeline *t)
+{
+    bool was_tried = !is_quiet(t);
+    if (t->quiet_wait_ms == 0 || (was_tried && t->now.mono_ms - t->quiet_ms > QUIET_MAX_MS))
+        t->quiet_wait_ms = QUIET_MS;
+    else if (was_tried && t->quiet_wait_ms < QUIET_MAX_MS)
+        t->quiet_wait_ms = t->quiet_wait_ms * 2 < QUIET_MAX_MS ? t->quiet_wait_ms * 2 : QUIET_MAX_MS;
+    t->quiet_ms = t->now.mono_ms + t->quiet_wait_ms;
 }
 
 /* Takes memory back from the store, after a commit that failed. */
@@ -326,10 +340,12 @@ void timeline_tick(struct timeline *t, struct now now)
     command_delayed_posts(t);
     op_tick(t);
     account_tick(t);
-    publish_tick(t);
-    greet(t);
-    catchup_tick(t);
-    edges_tick(t);
+    if (!is_quiet(t)) {
+        publish_tick(t);
+        greet(t);
+        catchup_tick(t);
+        edges_tick(t);
+    }
     intake_tick(t);
     outbox_tick(t);
     links_tick(t);
@@ -343,11 +359,12 @@ uint64_t timeline_deadline_ms(const struct timeline *t)
 {
     if (t->roles_lag || t->follows.touched || t->follows.touched_followers || t->account.feed_dirty)
         return t->now.mono_ms;
-    uint64_t at_ms = deadline_min(op_deadline_ms(t), account_deadline_ms(t));
+    uint64_t at_ms = deadline_min(account_deadline_ms(t), follows_deadline_ms(t));
     at_ms = deadline_min(at_ms, deadline_min(publish_deadline_ms(t), catchup_deadline_ms(t)));
-    at_ms = deadline_min(at_ms, deadline_min(edges_deadline_ms(t), intake_deadline_ms(t)));
-    at_ms = deadline_min(at_ms, deadline_min(outbox_deadline_ms(t), follows_deadline_ms(t)));
-    at_ms = deadline_min(at_ms, deadline_min(collector_deadline_ms(&t->collector), t->greet_ms));
+    at_ms = deadline_min(at_ms, deadline_min(edges_deadline_ms(t), t->greet_ms));
+    at_ms = deadline_max(at_ms, t->quiet_ms);
+    at_ms = deadline_min(at_ms, deadline_min(op_deadline_ms(t), intake_deadline_ms(t)));
+    at_ms = deadline_min(at_ms, deadline_min(outbox_deadline_ms(t), collector_deadline_ms(&t->collector)));
     if (t->n_delayed)
         at_ms = deadline_min(at_ms, t->born.mono_ms + CLOCK_WAIT_MS);
     return at_ms;
@@ -406,6 +423,7 @@ static void take_back(struct timeline *t)
     while (answers_pop(&kept, &a))
         answers_push(&t->answers, &a);
     answers_clear(&kept);
+    quieten(t);
     reload(t);
 }
 

@@ -178,6 +178,48 @@ static void test_failed_commit(void **state)
     net_free(net);
 }
 
+static uint64_t queries(struct net *net, int i)
+{
+    struct kad_stats stats;
+    uint64_t n = 0;
+    kad_stats(net->nodes[i].kad, &stats);
+    for (size_t k = 0; k < sizeof stats.out_kind / sizeof stats.out_kind[0]; k++)
+        n += stats.out_kind[k];
+    return n;
+}
+
+/* A disk that stays full: each turn fails, and none begins everything anew. With room again the node is as
+ * after a start. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct net *net = net_town(8, 62);
+    char id[USER_ID_SIZE];
+    for (int i = 0; i < 30; i++) {
+        uint8_t seed[KEY_SIZE] = { (uint8_t)i, 77 };
+        struct identity *who = identity_from_seed(seed);
+        user_id_text(who->pk, id);
+        net_follow(net, 1, id);
+        identity_free(who);
+    }
+    net_follow(net, 1, "u0");
+    net_run(net, 600000);
+    uint64_t before = queries(net, 1);
+    for (int k = 0; k < 240; k++) { /* a minute, as the loop paces it */
+        net->nodes[1].commit_error = CAM_EIO;
+        net_turn(net, 1);
+        net_run(net, 250);
+    }
+    assert_in_range(queries(net, 1) - before, 0, 500);
+    net_post(net, 0, "heard");
+    net_run(net, 1000);
+    assert_int_equal(net_count(net, 1, "heard"), 1);
+    net_kill(net, 0);
+    net_run(net, 60000);
+    assert_int_equal(net_post(net, 1, "said")->status, 0);
+    net_free(net);
+}
+
 /* Nothing to do is nothing done: an idle node sleeps. */
 static void test_idle(void **state)
 {
@@ -349,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_alone), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_live),  cmocka_unit_test(test_failed_commit),
         cmocka_unit_test(test_idle),  cmocka_unit_test(test_ids_rise),
+        cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_clock), cmocka_unit_test(test_clock_ahead),
         cmocka_unit_test(test_crowd),
     };
