@@ -31,6 +31,17 @@ static bool is_lacking(const struct follow *f)
     return feed_missing(&f->feed) > 0 || f->head_claim > f->feed.known_seq;
 }
 
+uint64_t catchup_missing(struct timeline *t, struct follow *f)
+{
+    uint32_t bodies = f->feed.bodies_missing;
+    if (bodies && clock_is_set(t))
+        store_post_missing_expire(t->store, &f->feed, t->config.lifespan_s, t->now);
+    if (bodies != f->feed.bodies_missing)
+        follow_touched(t, f, true);
+    uint64_t missing = feed_missing(&f->feed) + f->feed.bodies_missing;
+    return f->head_claim > f->feed.known_seq ? missing + (f->head_claim - f->feed.known_seq) : missing;
+}
+
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
 /* The first WANT waits for the commit, as FOLLOW does, and so comes after it; those that go on need not. */
@@ -385,8 +396,8 @@ void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint
     if (!at) {
         if (feed_missing(&f->feed) > 0 && seq > feed_complete_to(&f->feed))
             catchup_gap(t, f, from);
-        else if (from->owner == f->who && f->chase_wait_ms > 0)
-            catchup_start(t, f); /* the author is back */
+        else if (from->owner == f->who && (f->chase_wait_ms > 0 || f->feed.bodies_missing > 0))
+            catchup_start(t, f); /* the author is back, and keeps what is its own */
         return;
     }
     answered(t, f, at);

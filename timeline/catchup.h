@@ -82,6 +82,9 @@ void catchup_start(struct timeline *t, struct follow *f);
 void catchup_check(struct timeline *t, struct follow *f);
 void catchup_all(struct timeline *t); /* at login and start */
 void catchup_end(struct timeline *t, struct follow *f); /* not followed any more */
+/* Posts of theirs that are known to exist and not here, or here without their bodies; those that would have
+ * been collected by now are not missed. */
+uint64_t catchup_missing(struct timeline *t, struct follow *f);
 /* The author was found at an address that was not known. */
 void catchup_moved(struct timeline *t, struct follow *f, const struct link_dest *dest);
 /* A page of this author's posts came and was taken up: err as intake had it. */

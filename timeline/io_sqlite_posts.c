@@ -278,6 +278,51 @@ int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *
     return 0;
 }
 
+#define MISSING_EXPIRE_MAX 1000 /* in one call */
+
+/* The oldest post whose body is missing and not needed any more. 1, 0: there is none, or an error. */
+static int missing_expired(struct store *s, const struct feed *feed, uint32_t lifespan_s, struct now now,
+                           int64_t *ret_key)
+{
+    sqlite3_stmt *st;
+    struct post_header h;
+    int err = sql_prepare_cached(s, "SELECT key, header FROM post INDEXED BY post_missing WHERE state = 3"
+                                    " AND key BETWEEN ? AND ? ORDER BY key LIMIT 1", &st);
+    if (err)
+        return err;
+    sql_bind_int(st, 1, sql_post_key(feed->store_key, 0));
+    sql_bind_int(st, 2, sql_post_key(feed->store_key, POST_SEQ_MAX));
+    int got = sql_step(s, st);
+    bool is_expired = got == 1 && post_header_decode(sql_column_span(st, 1), &h) == 0 &&
+                      post_expires_ms(&h, lifespan_s) <= now.wall_ms;
+    if (is_expired)
+        *ret_key = sql_column_int(st, 0);
+    sql_done(st);
+    return got < 0 ? got : is_expired;
+}
+
+int store_post_missing_expire(struct store *s, struct feed *feed, uint32_t lifespan_s, struct now now)
+{
+    int got = 0;
+    for (int i = 0; lifespan_s && feed->bodies_missing > 0 && i < MISSING_EXPIRE_MAX; i++) {
+        int64_t key = 0;
+        sqlite3_stmt *st;
+        got = missing_expired(s, feed, lifespan_s, now, &key);
+        if (got != 1)
+            break;
+        int err = sql_prepare_cached(s, "UPDATE post SET state = 1 WHERE key = ?", &st);
+        if (err)
+            return err;
+        sql_bind_int(st, 1, key);
+        err = sql_write(s, st);
+        if (err)
+            return err;
+        feed->bodies_missing--;
+    }
+    return got < 0 ? got : 0;
+}
+static_assert(POST_EXPIRED == 1, "the statement says so");
+
 int store_post_missing(struct store *s, const struct feed *feed, uint64_t *ret_from, uint64_t *ret_to)
 {
     sqlite3_stmt *st;

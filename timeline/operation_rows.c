@@ -72,7 +72,7 @@ void op_show_profile(struct timeline *t, struct op *op)
 {
     struct store_person known = { .profile_seq = 0 };
     struct timeline_row row = { .kind = TL_ROW_PROFILE };
-    const struct follow *f = follow_find(t, op->pk);
+    struct follow *f = follow_find(t, op->pk);
     bool is_known = store_person_get(t->store, op->pk, &known) == 0;
     answer_user(t, &row, op->pk);
     if (account_is(t, op->pk)) {
@@ -103,7 +103,7 @@ void op_show_profile(struct timeline *t, struct op *op)
         uint64_t newest = f->feed.known_seq > f->head_claim ? f->feed.known_seq : f->head_claim;
         row.posts = row.posts > newest ? row.posts : newest;
         row.complete_to = feed_complete_to(&f->feed);
-        row.gaps = feed_missing(&f->feed) + (newest - f->feed.known_seq);
+        row.gaps = catchup_missing(t, f);
         store_fork_count(t->store, &f->feed, &row.forks);
         row.time_ms = f->feed.as_of_ms > row.time_ms ? f->feed.as_of_ms : row.time_ms;
         row.following = true;

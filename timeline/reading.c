@@ -74,10 +74,8 @@ static void gap_rows(struct timeline *t, uint64_t client)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < t->follows.n && n < READING_GAPS_MAX; i++) {
-        const struct follow *f = t->follows.list[i];
-        uint64_t missing = feed_missing(&f->feed);
-        if (f->head_claim > f->feed.known_seq)
-            missing += f->head_claim - f->feed.known_seq;
+        struct follow *f = t->follows.list[i];
+        uint64_t missing = catchup_missing(t, f);
         if (missing == 0)
             continue;
         struct timeline_row row = { .kind = TL_ROW_GAP,

@@ -132,6 +132,9 @@ int store_fork_post_put(struct store *s, const struct feed *feed, const struct f
 int store_post_fill(struct store *s, struct feed *feed, const struct feed_item *item, bool *ret_filled);
 /* The newest stretch of posts whose bodies are missing; CAM_ENOENT when none is. */
 int store_post_missing(struct store *s, const struct feed *feed, uint64_t *ret_from, uint64_t *ret_to);
+/* Of those the oldest that the collector would have removed by now are expired, a thousand at most. Lowers
+ * feed->bodies_missing; save the feed afterwards. Nothing where lifespan_s is 0: the collector is off. */
+int store_post_missing_expire(struct store *s, struct feed *feed, uint32_t lifespan_s, struct now now);
 
 /* Posts of a feed, newest first, from seq `to` down to `from`: what a WANT is answered from. Not held ones
  * are stepped over. */

@@ -684,6 +684,47 @@ static void test_bodies(void **state)
     net_free(net);
 }
 
+/* Headers that came without their bodies, from the only one who is there and keeps them for five seconds, are
+ * missing; they come when the author is back, or are missed no longer when they would have been collected. */
+static void test_bodies_are_missed(void **state)
+{
+    (void)state;
+    for (int is_back = 0; is_back < 2; is_back++) {
+        struct net *net = net_new(4, 46);
+        net->nodes[1].config.lifespan_s = 5;
+        net->nodes[3].config.lifespan_s = 3600;
+        char name[NAME_SIZE];
+        for (int i = 0; i < 4; i++)
+            net_start(net, i, 0);
+        net_run(net, 3000);
+        for (int i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "u%d", i);
+            net_register(net, i, name);
+        }
+        net_follow(net, 1, "u0");
+        net_run(net, 1000);
+        post_n(net, 1, 6);
+        net_run(net, 10000);
+        net_vanish(net, 0);
+        net_follow(net, 3, "u0");
+        net_run(net, 600000);
+        struct said *s = net_read(net, 3, 10);
+        assert_int_equal(s->n, 1);
+        assert_int_equal(s->rows[0].kind, TL_ROW_GAP);
+        assert_int_equal(s->rows[0].gaps, 6);
+        assert_int_equal(net_who(net, 3, TL_PROFILE, "u0")->rows[0].gaps, 6);
+        if (is_back) {
+            net_start(net, 0, 0);
+            wait_for(net, 3, 6, 15000); /* it reads first who follows it */
+        } else {
+            net_run(net, 3600000);
+        }
+        assert_int_equal(gap_rows(net, 3), 0);
+        assert_int_equal(net_who(net, 3, TL_PROFILE, "u0")->rows[0].gaps, 0);
+        net_free(net);
+    }
+}
+
 /* A HELLO with a record whose transport key is not the link's, or of another's making. */
 static void test_wrong_transport_key(void **state)
 {
@@ -816,7 +857,7 @@ int main(void)
         cmocka_unit_test(test_follower_knows_nothing),
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
-        cmocka_unit_test(test_clock_was_ahead),
+        cmocka_unit_test(test_clock_was_ahead), cmocka_unit_test(test_bodies_are_missed),
         cmocka_unit_test(test_fork_heard_first), cmocka_unit_test(test_fork_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
