@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/api.h"
 #include "cli/ask.h"
 #include "cli/command.h"
 #include "core/err.h"
@@ -13,6 +14,7 @@
 #define STDIN_MAX (16u << 20)      /* read so far to be able to say how large it was */
 #define LEASE_RENEW_MS 10000       /* a live timeline is a lease of 30 s */
 #define LIVE_TAG 1
+#define RESUME_ROWS 4096           /* as many as the node gives at once */
 
 /* ---- post
  * --------------------------------------------------------------------------------------------------- */
@@ -95,34 +97,97 @@ int run_post(struct cli *cli, const struct cli_args *args)
 
 static int64_t mono_ms(void) { return (int64_t)io_os_now().mono_ms; }
 
-/* Rows as they come, until Ctrl-C; the node forgets a reader that does not renew its lease. */
-static int read_live(struct cli *cli, const struct cli_args *args, struct io_api_client *api)
+struct live { /* a timeline that is followed */
+    struct io_api_client *api;
+    json_t *request;
+    uint64_t tag;        /* of the reading that runs: each has its own */
+    uint64_t first_id, last_id; /* the lowest and highest shown; 0: none yet */
+    uint64_t resumed_id; /* the highest when this reading began; 0: the first one, or nothing came yet */
+    bool is_resumed;
+    int64_t renewed_ms;
+};
+
+static int live_ask(struct live *l)
 {
-    int64_t renew_at_ms = mono_ms() + LEASE_RENEW_MS;
+    l->renewed_ms = mono_ms();
+    return io_api_send(l->api, json_deep_copy(l->request), l->tag);
+}
+
+/* The node has forgotten this reader, who was stopped (Ctrl-Z) for longer than a lease: it asks anew, for as
+ * much as there may be, and shows what it has not. */
+static int live_resume(struct live *l)
+{
+    l->tag++;
+    l->is_resumed = true;
+    l->resumed_id = 0;
+    json_object_set_new(l->request, "n", json_integer(RESUME_ROWS));
+    return live_ask(l);
+}
+
+static int live_renew(struct live *l)
+{
+    int64_t age_ms = mono_ms() - l->renewed_ms;
+    if (age_ms >= API_LEASE_MS)
+        return live_resume(l);
+    if (age_ms < LEASE_RENEW_MS)
+        return 0;
+    l->renewed_ms += age_ms;
+    return io_api_send(l->api, json_pack("{s:s}", "do", "renew"), l->tag);
+}
+
+/* Not shown yet? In a reading that was resumed: newer than all that was, or unread and no older than that. */
+static bool live_is_new(struct live *l, const struct io_api_reply *reply)
+{
+    const char *text = json_string_value(json_object_get(reply->row, "id"));
+    uint64_t id = text ? strtoull(text, NULL, 10) : 0;
+    if (!id)
+        return !l->is_resumed; /* a gap */
+    if (l->is_resumed && reply->tag == l->tag) {
+        if (!l->resumed_id)
+            l->resumed_id = l->last_id ? l->last_id : 1;
+        bool is_unread = json_is_true(json_object_get(reply->row, "unread"));
+        if (id <= l->resumed_id && !(is_unread && id > l->first_id))
+            return false;
+    }
+    if (!l->first_id || id < l->first_id)
+        l->first_id = id;
+    if (id > l->last_id)
+        l->last_id = id;
+    return true;
+}
+
+/* Rows as they come, until Ctrl-C; the node forgets a reader that does not renew its lease. */
+static int read_live(struct cli *cli, const struct cli_args *args, struct live *l)
+{
+    int err = live_ask(l);
     for (;;) {
         struct io_api_reply reply;
-        int64_t left_ms = renew_at_ms - mono_ms();
-        int err = cli_interrupted ? CAM_EINTR : io_api_recv(api, left_ms > 0 ? (int)left_ms : 0, &reply);
-        if (err == CAM_ETIMEOUT) {
-            renew_at_ms = mono_ms() + LEASE_RENEW_MS;
-            err = io_api_send(api, json_pack("{s:s}", "do", "renew"), LIVE_TAG);
-            if (!err)
-                continue;
+        if (!err)
+            err = cli_interrupted ? CAM_EINTR : live_renew(l);
+        if (!err) {
+            int64_t left_ms = l->renewed_ms + LEASE_RENEW_MS - mono_ms();
+            err = io_api_recv(l->api, left_ms > 0 ? (int)left_ms : 0, &reply);
         }
-        if (err == CAM_EINTR && !cli_interrupted)
-            continue; /* another signal, as when the window changed */
-        if (err == CAM_EINTR) {
-            io_api_send(api, json_pack("{s:s, s:i}", "do", "cancel", "cancel", LIVE_TAG), LIVE_TAG + 1);
+        if (err == CAM_EINTR && cli_interrupted) {
+            json_t *cancel = json_pack("{s:s, s:I}", "do", "cancel", "cancel", (json_int_t)l->tag);
+            io_api_send(l->api, cancel, l->tag + 1);
             return err_status(CAM_EINTR);
+        }
+        if (err == CAM_ETIMEOUT || err == CAM_EINTR) { /* time to renew; another signal, as of the window */
+            err = 0;
+            continue;
         }
         if (err)
             return cli_node_error(cli, err);
-        if (reply.row)
+        if (reply.row && live_is_new(l, &reply))
             view_row(&cli->view, args->command->kind, reply.row);
-        bool done = reply.done && reply.tag == LIVE_TAG;
-        int status = done ? view_done(&cli->view, reply.status, reply.error, reply.message) : 0;
+        bool done = reply.done && reply.tag == l->tag;
+        bool lapsed = done && reply.error && strcmp(reply.error, err_word(CAM_ETIMEOUT)) == 0;
+        if (lapsed)
+            err = live_resume(l);
+        int status = done && !lapsed ? view_done(&cli->view, reply.status, reply.error, reply.message) : 0;
         io_api_reply_clear(&reply);
-        if (done)
+        if (done && !lapsed)
             return status;
     }
 }
@@ -148,17 +213,17 @@ int run_timeline(struct cli *cli, const struct cli_args *args)
     if (!args->follow)
         return cli_call(cli, args, request, CLI_ANSWER_MS);
 
-    struct io_api_client *api;
-    int err = io_api_connect(&cli->home, &api);
+    struct live live = { .request = request, .tag = LIVE_TAG };
+    int err = request ? io_api_connect(&cli->home, &live.api) : CAM_ESYS;
     if (err) {
         json_decref(request);
         return cli_node_error(cli, err);
     }
     cli_interrupt_mode(true);
-    err = io_api_send(api, request, LIVE_TAG);
-    int status = err ? cli_node_error(cli, err) : read_live(cli, args, api);
+    int status = read_live(cli, args, &live);
     cli_interrupt_mode(false);
-    io_api_close(api);
+    io_api_close(live.api);
+    json_decref(request);
     return status;
 }
 

@@ -199,7 +199,7 @@ void intake_tick(struct timeline *t)
         }
         struct held h = in->held[i];
         struct message m;
-        struct link *from = links_find(t, h.from_key);
+        struct link *from = links_take(t, h.from_key); /* not to be forgotten meanwhile */
         h.bytes->refs++;
         remove_held(in, i);
         struct span bytes = span(h.bytes->data, h.bytes->size);

@@ -288,12 +288,15 @@ static int migrate(struct store *s, int64_t version)
     return err;
 }
 
-#define MOVE_AWAY "restore a copy of it, or move it away (not delete it) and log in again to begin anew"
+/* Not "log in again without it": the key would sign other posts under the numbers of its first ones. */
+#define RESTORE \
+    "put the newest copy of it back; without one register anew in another --home, as this key would " \
+    "number its posts from 1 again"
 
 static const char *why(int err)
 {
     switch (err) {
-    case CAM_EFORMAT: return "is damaged; " MOVE_AWAY;
+    case CAM_EFORMAT: return "is damaged; " RESTORE;
     case CAM_ESYS: return "cannot be opened: out of memory";
     default: return "cannot be read or written; check that the disk is not full and that the file is yours";
     }
@@ -386,7 +389,7 @@ int store_open(const char *path, struct store **ret_store, char ret_message[STOR
             err = CAM_ESYS;
         }
         if (err == CAM_EFORMAT && s->db && (sqlite3_errcode(s->db) & 0xff) == SQLITE_NOTADB)
-            more = "is not a database; " MOVE_AWAY;
+            more = "is not a database; " RESTORE;
         snprintf(ret_message, STORE_MESSAGE_SIZE, "the store %s %s", path, more ? more : why(err));
         store_close(s);
         return err;

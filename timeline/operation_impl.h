@@ -3,6 +3,9 @@
 #define TIMELINE_OPERATION_IMPL_H
 #include "timeline/operation.h"
 
+#define NO_PEER_STEP \
+    "`camellia logout`, then `camellia login --join HOST:PORT` enters by a node that you know"
+
 /* What a kad request of an operation is for: the lower part of its tag. */
 enum op_lookup { LOOKUP_CLAIMS, LOOKUP_PROFILE, LOOKUP_HEAD, LOOKUP_FOLLOWERS, LOOKUP_PAGE };
 

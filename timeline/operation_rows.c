@@ -35,7 +35,7 @@ static void not_reached(struct timeline *t, struct op *op, bool is_shown)
     if (is_shown)
         answer_done(t, op->client, 0, "no peer reachable: as last seen");
     else
-        answer_done(t, op->client, CAM_ENET, "no peer reachable: cannot look for %s", text);
+        answer_done(t, op->client, CAM_ENET, "no peer reachable: cannot look for %s; " NO_PEER_STEP, text);
 }
 
 void op_show_followers(struct timeline *t, struct op *op)

@@ -101,7 +101,8 @@ void op_start(struct timeline *t, const struct timeline_command *c)
 {
     struct op *op = find_free(t);
     if (!op) {
-        answer_done(t, c->client, CAM_EFULL, "%d commands are waiting for the network already", OPS_MAX);
+        answer_done(t, c->client, CAM_EFULL,
+                    "%d commands are waiting for the network already: try again in some seconds", OPS_MAX);
         return;
     }
     *op = (struct op){ .verb = c->verb, .client = c->client, .number = ++t->ops.next_number,

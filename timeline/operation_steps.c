@@ -201,9 +201,11 @@ void op_resolve(struct timeline *t, struct op *op, int status)
         answer_done(t, op->client, CAM_EAMBIG, "%s is claimed by %zu people: say which, as name#tag",
                     op->name, n);
     else if (!is_online)
-        answer_done(t, op->client, CAM_ENET, "no peer reachable: cannot look for %s", op->name);
+        answer_done(t, op->client, CAM_ENET, "no peer reachable: cannot look for %s; " NO_PEER_STEP,
+                    op->name);
     else
-        answer_done(t, op->client, CAM_ENOENT, "nobody is called %s%s%s", op->name, op->tag[0] ? "#" : "",
-                    op->tag);
+        answer_done(t, op->client, CAM_ENOENT,
+                    "nobody is called %s%s%s: ask them what `camellia whoami` says, the id works too",
+                    op->name, op->tag[0] ? "#" : "", op->tag);
     op_release(op);
 }

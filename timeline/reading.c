@@ -118,7 +118,9 @@ void reading_command(struct timeline *t, const struct timeline_command *c)
         mark_read(t, &page.shown[i]);
     free(page.shown);
     if (err)
-        answer_done(t, c->client, err, "the timeline cannot be read: run `camellia doctor`");
+        answer_done(t, c->client, err,
+                    "the timeline cannot be read (%s): `camellia logout` and `camellia login` look at the "
+                    "store again and say what is wrong", err_text(err));
     else if (!c->live)
         answer_done(t, c->client, 0, "%s", "");
     else if (!add_live(t, c->client))

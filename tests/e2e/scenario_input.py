@@ -1,6 +1,8 @@
 """Bad input on every command, and bad surroundings: the right status, a message that names the next step, and nothing
 lost by it."""
+import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -305,6 +307,37 @@ def output_to_a_full_disk(w):
         result = subprocess.run([w.camellia, "--home", ana.dir, "status"], stdout=full, stderr=subprocess.PIPE, env=w.env,
                                 timeout=30)
     equal(result.returncode, 74, result.stderr)
+
+
+@scenario(timeout=120)
+def reader_that_is_stopped(w):
+    """Ctrl-Z and fg, longer than the node remembers a reader: it goes on, with what came meanwhile, each post once."""
+    ana, bob = w.users("ana", "bob")
+    bob.ok("follow", "ana")
+    for text in ("old", "older"):
+        ana.post(text)
+    bob.wait_texts(["old", "older"], within=10)
+    p = bob.start("timeline", "--follow", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1)
+    ana.post("seen")
+    time.sleep(1)
+    os.kill(p.pid, signal.SIGSTOP)
+    time.sleep(2)
+    ana.post("queued")
+    time.sleep(32)
+    ana.post("meanwhile")
+    time.sleep(1)
+    os.kill(p.pid, signal.SIGCONT)
+    time.sleep(2)
+    ana.post("after")
+    time.sleep(2)
+    check(p.poll() is None, "it ended:", p.poll())
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=10)
+    equal(p.returncode, 130, err)
+    seen = [json.loads(line)["text"] for line in out.decode().splitlines()]
+    equal(sorted(seen), sorted(["old", "older", "seen", "queued", "meanwhile", "after"]), seen)
+    equal(seen[2:], ["seen", "queued", "meanwhile", "after"], seen)
 
 
 @scenario()

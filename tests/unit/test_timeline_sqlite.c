@@ -786,7 +786,7 @@ static void test_opening_what_is_none(void **state)
     remove_files();
     write_file("SQLite format 3", 16, 0);
     write_file(noise, sizeof noise, 16);
-    assert_refused(CAM_EFORMAT, "move it away");
+    assert_refused(CAM_EFORMAT, "put the newest copy of it back");
 
     remove_files();
     sqlite3 *db;
