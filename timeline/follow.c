@@ -318,6 +318,8 @@ int follower_message(struct timeline *t, const struct message_follow *m)
     uint8_t root[KAD_ID_SIZE];
     record_followers_root(t->account.pk, root);
     int err = kad_entry_verify(entry, root);
+    if (!err && !(p && p->follower) && !kad_entry_is_tombstone(entry) && !links_may_follow(t))
+        return CAM_EREFUSED; /* the mirror finds it */
     return err ? err : follower_learn(t, entry);
 }
 

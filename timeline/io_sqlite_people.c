@@ -124,6 +124,14 @@ int store_person_put(struct store *s, const struct store_person *p)
     return sql_write(s, st);
 }
 
+int store_person_forget(struct store *s, const uint8_t pk[KEY_SIZE])
+{
+    int err = sql_write_keys(s, "DELETE FROM peer WHERE pk = ?", pk, NULL);
+    return err ? err
+               : sql_write_keys(s, "DELETE FROM person WHERE pk = ?1 AND profile_seq = 0"
+                                   " AND NOT EXISTS (SELECT 1 FROM pin WHERE pk = ?1)", pk, NULL);
+}
+
 int store_person_named(struct store *s, const char *name,
                        int (*each)(void *ctx, const struct store_person *p), void *ctx)
 {
@@ -164,10 +172,22 @@ int store_peer_put(struct store *s, const struct store_peer *p)
     return sql_write(s, st);
 }
 
+int store_peer_drop(struct store *s, const uint8_t pk[KEY_SIZE], uint16_t device)
+{
+    sqlite3_stmt *st;
+    int err = sql_prepare_cached(s, "DELETE FROM peer WHERE pk = ? AND device = ?", &st);
+    if (err)
+        return err;
+    sql_bind_span(st, 1, span(pk, KEY_SIZE));
+    sql_bind_int(st, 2, device);
+    return sql_write(s, st);
+}
+
 int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE],
                     int (*each)(void *ctx, const struct store_peer *p), void *ctx)
 {
-    static const char text[] = "SELECT device, seq, proved, addr, tkey FROM peer WHERE pk = ? ORDER BY seq";
+    static const char text[] =
+        "SELECT device, seq, proved, addr, tkey FROM peer WHERE pk = ? ORDER BY seq DESC";
     sqlite3_stmt *st;
     int err = sql_prepare_cached(s, text, &st);
     if (err)

@@ -117,6 +117,8 @@ void links_own(struct timeline *t, const uint8_t key[LINK_KEY_SIZE], struct pers
     struct link *l = links_take(t, key);
     if (!l)
         return;
+    if (l->owner != p)
+        l->owned_ms = t->now.mono_ms;
     l->owner = p;
     l->device = device;
     count_friend(t, l);
@@ -205,6 +207,11 @@ bool links_trust(struct timeline *t, struct link *l)
     if (l->is_friend)
         return links_spend(t, l, LINKS_FINE / 2);
     return bucket_take(&t->links.hellos, t->now.mono_ms, 1, LINKS_HELLO_PER_S, LINKS_HELLO_BURST);
+}
+
+bool links_may_follow(struct timeline *t)
+{
+    return bucket_take(&t->links.followers, t->now.mono_ms, 1, LINKS_FOLLOWERS_PER_S, LINKS_FOLLOWERS_BURST);
 }
 
 void links_fine(struct timeline *t, struct link *l)
@@ -326,7 +333,8 @@ static int learn_hello(struct timeline *t, struct link *l, const struct message_
                 addr_equal(&p->dest.addr, &c.addr) && memcmp(p->dest.key, l->key, LINK_KEY_SIZE) == 0)
                 return 0; /* the same words again: nothing to check */
         }
-    if (!links_trust(t, l))
+    bool is_anothers = l->owner && l->owner != known && t->now.mono_ms - l->owned_ms < LINKS_OWNER_MS;
+    if (is_anothers || !links_trust(t, l))
         return CAM_EREFUSED;
     int err = kad_item_verify(record);
     if (err)

@@ -39,6 +39,9 @@
 #define LINKS_FRIEND_DIALS_PER_S 400
 #define LINKS_FINE 200            /* messages' worth that a friend loses for a forged or malformed one ... */
 #define LINKS_STRANGER_FINE 5     /* ... and a stranger; checking it cost us more than taking it in */
+#define LINKS_OWNER_MS 300000     /* so long a key is whose it was proved to be: names cost nothing */
+#define LINKS_FOLLOWERS_BURST 500 /* new followers taken at once over all links ... */
+#define LINKS_FOLLOWERS_PER_S 10  /* ... and in a second; more are found where the set is read */
 #define LINKS_HELLO_BURST 200    /* signatures checked for all strangers together: HELLO, FOLLOW */
 #define LINKS_HELLO_PER_S 100
 
@@ -50,6 +53,7 @@ struct bucket {
 struct link {
     uint8_t key[LINK_KEY_SIZE];
     struct person *owner;   /* whose HELLO proved it; NULL: nobody's yet */
+    uint64_t owned_ms;      /* mono: since when; meaningless without an owner */
     uint16_t device;
     struct addr addr;       /* where it was last sent to; family 0: never */
     int64_t hello_seq;      /* our record's seq that it was last told; 0: none since the link went down */
@@ -63,7 +67,7 @@ struct link {
 struct links {
     struct keymap by_key;
     size_t n_strangers;
-    struct bucket hellos, served;
+    struct bucket hellos, served, followers;
     struct bucket dials[2]; /* of strangers, of friends */
 };
 
@@ -84,6 +88,8 @@ void links_served(struct timeline *t, struct link *l, size_t bytes);
 
 /* May this key make us check a signature? Strangers share one budget, as new keys cost nothing. */
 bool links_trust(struct timeline *t, struct link *l);
+/* May one more follower be taken up? All links share one budget: a table that fills keeps others out. */
+bool links_may_follow(struct timeline *t);
 /* What it sent was forged or malformed. */
 void links_fine(struct timeline *t, struct link *l);
 

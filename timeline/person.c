@@ -120,6 +120,7 @@ void people_settle(struct timeline *t, struct person *p, bool was_guest)
         }
     } else if (!was_guest && is_guest) {
         t->people.n_guests++;
+        store_person_forget(t->store, p->pk); /* names cost nothing: who came and went leaves no row */
     }
     links_settle(t, p);
 }
@@ -154,6 +155,8 @@ static int learn_peer(struct timeline *t, struct person *p, uint16_t device, con
                 at = &p->peers[i];
         if (seq <= at->seq)
             return CAM_ESTALE;
+        if (!person_is_guest(p))
+            store_peer_drop(t->store, p->pk, at->device);
     }
     bool same_key = memcmp(at->dest.key, dest->key, LINK_KEY_SIZE) == 0;
     bool moved = !link_dest_equal(&at->dest, dest);

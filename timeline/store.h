@@ -206,6 +206,10 @@ int store_person_put(struct store *s, const struct store_person *p);
 int store_person_named(struct store *s, const char *name,
                        int (*each)(void *ctx, const struct store_person *p), void *ctx);
 
+/* Somebody who is neither followed nor a follower any more: their machines go, and what they call themselves
+ * where neither a profile was seen nor the name is pinned. */
+int store_person_forget(struct store *s, const uint8_t pk[KEY_SIZE]);
+
 struct store_peer { /* a machine of somebody */
     uint8_t pk[KEY_SIZE];
     uint16_t device;
@@ -214,6 +218,8 @@ struct store_peer { /* a machine of somebody */
     struct link_dest dest;
 };
 int store_peer_put(struct store *s, const struct store_peer *p);
+int store_peer_drop(struct store *s, const uint8_t pk[KEY_SIZE], uint16_t device);
+/* Those heard of last come first. */
 int store_peer_each(struct store *s, const uint8_t pk[KEY_SIZE],
                     int (*each)(void *ctx, const struct store_peer *p), void *ctx);
 

@@ -1,6 +1,7 @@
 #include "tests/unit/tl_net.h"
 #include "core/snowflake.h"
 #include "timeline/catchup.h"
+#include "timeline/links.h"
 #include "timeline/post.h"
 #include "timeline/record.h"
 
@@ -743,8 +744,11 @@ static void test_wrong_transport_key(void **state)
                                             .v = span(value, out.size),
                                             .seq = (int64_t)(net->now.wall_ms / 1000) + 50 };
         kad_item_sign(&m.hello.record, net->nodes[2].identity);
-        if (k == 1)
+        if (k == 1) {
             memcpy(m.hello.record.pk, net->nodes[1].identity->pk, KEY_SIZE);
+            assert_int_equal(give(net, 0, 2, &m), CAM_EREFUSED); /* the key is 2's, for some minutes */
+            net_run(net, LINKS_OWNER_MS);
+        }
         assert_int_equal(give(net, 0, 2, &m), k == 2 ? 0 : CAM_EAUTH);
     }
     net_free(net);
