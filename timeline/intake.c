@@ -127,15 +127,19 @@ int intake_post(struct timeline *t, struct link *from, const struct message_post
 }
 
 /* Of a page of n the newest that are dated too far ahead: so many are left out, so that they do not keep back
- * those below. Each header has a signature of its own to begin a run with. */
-static size_t count_early(struct timeline *t, size_t n)
+ * those below. Each header has a signature of its own to begin a run with. CAM_EAUTH: the date is forged. */
+static int find_early(struct timeline *t, const struct follow *f, size_t n, size_t *ret_early)
 {
     size_t early = 0;
     uint64_t until_ms;
     while (early + 1 < n && t->intake.items[early].header.size == POST_HEADER_SIZE &&
            feed_check_time(be64(t->intake.items[early].header.data + 8), t->now, &until_ms) == CAM_EFUTURE)
         early++;
-    return early;
+    const uint8_t *first = t->intake.items[0].header.data;
+    if (early && (memcmp(first + 24, f->feed.author, KEY_SIZE) != 0 || post_header_verify(first)))
+        return CAM_EAUTH;
+    *ret_early = early;
+    return 0;
 }
 
 int intake_batch(struct timeline *t, struct link *from, const struct message_batch *m, struct span bytes)
@@ -152,17 +156,21 @@ int intake_batch(struct timeline *t, struct link *from, const struct message_bat
                                                    .body = item.body,
                                                    .proof_header = item.proof_header,
                                                    .proof_body = item.proof_body };
-    size_t early = count_early(t, n);
+    size_t early = 0;
+    uint32_t n_new = 0;
+    int err = find_early(t, f, n, &early);
     n -= early;
     memmove(t->intake.items, t->intake.items + early, n * sizeof *t->intake.items);
-    uint32_t n_new = 0;
-    int err = m->head.size ? catchup_learn_header(t, f, from, m->head) : 0;
+    if (!err && m->head.size)
+        err = catchup_learn_header(t, f, from, m->head);
     if (err != CAM_EAUTH) /* a head that is only early, or of a fork, is no fault of the posts below it */
         err = n ? take_run(t, f, from, n, early > 0, bytes, &n_new) : 0;
     if (from->owner == f->who && m->floor_seq && feed_raise_floor(&f->feed, m->floor_seq))
         follow_touched(t, f, true);
     catchup_batch(t, f, from, m, bytes.size, err, n_new);
-    return err == CAM_EDUP || err == CAM_EAGAIN ? 0 : err;
+    if (err == CAM_EDUP || err == CAM_EAGAIN)
+        err = 0;
+    return err == 0 && early > 0 ? CAM_EFUTURE : err; /* what was left out is refused all the same */
 }
 
 /* "Stored": leaves only after this turn's commit. One ACK answers all that came from there in the turn. */
