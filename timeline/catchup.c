@@ -375,6 +375,21 @@ void catchup_batch(struct timeline *t, struct follow *f, struct link *from, cons
     go_on(t, f);
 }
 
+void catchup_want_fork(struct timeline *t, struct follow *f, struct link *from, uint64_t seq)
+{
+    const struct link_dest *to = link_answer_dest(from);
+    struct message m = {
+        .kind = MESSAGE_WANT,
+        .want = { .device = f->feed.device, .from = seq, .to = seq, .bytes_max = MESSAGE_BATCH_BYTES }
+    };
+    bool may_ask = !f->is_private || from->owner == f->who;
+    if (!to || !may_ask || (f->fork_asked_ms && t->now.mono_ms - f->fork_asked_ms < CATCHUP_FORK_MS))
+        return;
+    f->fork_asked_ms = t->now.mono_ms;
+    memcpy(m.want.author, f->feed.author, KEY_SIZE);
+    links_send_message(t, to, &m, true);
+}
+
 void catchup_gap(struct timeline *t, struct follow *f, struct link *from)
 {
     const struct link_dest *to = link_answer_dest(from);

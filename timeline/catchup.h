@@ -34,6 +34,7 @@
 #define CATCHUP_COMPARE_PEERS 2
 #define CATCHUP_COMPARE_WAIT_MS 3000 /* then authors of whom nobody spoke are asked themselves */
 #define CATCHUP_AUTHORS_MAX 3        /* of those, in one comparison: fifty in an hour and a half */
+#define CATCHUP_FORK_MS 10000        /* between two questions for the other post of a fork, of one feed */
 #define CATCHUP_SERVE_BYTES_MAX (1024 * 1024) /* sent for one WANT */
 
 struct timeline;
@@ -95,7 +96,9 @@ void catchup_gap(struct timeline *t, struct follow *f, struct link *from);
 /* Somebody spoke of this feed: `seq` is the newest it holds (0: nothing). */
 void catchup_heard(struct timeline *t, struct follow *f, struct link *from, uint64_t seq);
 /* A header that its sender calls the newest it holds. 0, or why it is not believed. */
-int catchup_learn_header(struct timeline *t, struct follow *f, const struct link *from, struct span header);
+int catchup_learn_header(struct timeline *t, struct follow *f, struct link *from, struct span header);
+/* Somebody holds another post at this seq than we do, and did not send it: both are to be shown. */
+void catchup_want_fork(struct timeline *t, struct follow *f, struct link *from, uint64_t seq);
 int catchup_have(struct timeline *t, struct link *from, const struct message_have *m);
 int catchup_want(struct timeline *t, struct link *from, const struct message_want *m);
 /* The candidates of a chase (candidate.c). */

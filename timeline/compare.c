@@ -153,7 +153,7 @@ int catchup_want(struct timeline *t, struct link *from, const struct message_wan
 
 /* ---- HAVE ---------------------------------------------------------------------------------------------- */
 
-int catchup_learn_header(struct timeline *t, struct follow *f, const struct link *from, struct span header)
+int catchup_learn_header(struct timeline *t, struct follow *f, struct link *from, struct span header)
 {
     struct feed_verdict v = { .n_new = 0 };
     bool is_author = from->owner == f->who;
@@ -162,9 +162,12 @@ int catchup_learn_header(struct timeline *t, struct follow *f, const struct link
         return err;
     if (v.forked && f->feed.store_key == 0 && store_feed_save(t->store, &f->feed))
         return CAM_EIO; /* heard of and never held, it has no number yet */
-    if (v.forked)
+    if (v.forked) {
         store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
                        span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
+        if (feed_holds(&f->feed, v.fork_seq))
+            catchup_want_fork(t, f, from, v.fork_seq);
+    }
     if (is_author)
         feed_confirm_head(&f->feed, be64(header.data + 16), t->now.wall_ms);
     if (err == 0 || is_author)

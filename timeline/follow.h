@@ -26,6 +26,9 @@ struct follow {
     bool feed_dirty;         /* to be saved in this turn */
     uint64_t ack_seq; /* the highest that the author itself sent in this turn; 0: nothing to acknowledge */
     uint8_t ack_key[LINK_KEY_SIZE]; /* ... and the link it came on */
+    uint64_t ack_from;       /* not 0: ack_seq is kept beside the chain, with all down to here ... */
+    uint8_t ack_hash[HASH_SIZE];    /* ... and this is its hash */
+    uint64_t fork_asked_ms;  /* mono: a post that contradicts one of ours was asked for */
     struct follow *next_touched; /* in follows.touched, while is_touched */
     bool is_touched;
     struct chase *chase;     /* catching up; NULL at rest */

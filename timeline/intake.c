@@ -59,6 +59,24 @@ static int keep(struct timeline *t, struct feed *feed, const struct feed_item *i
     return 0;
 }
 
+/* The author's own run of posts is to be acknowledged at the turn's end: with the chain that holds them, or,
+ * where they are kept beside it, with themselves. */
+static void note_ack(struct follow *f, const struct link *from, const struct feed_item *items, size_t n)
+{
+    uint64_t top = items[0].h.seq, bottom = items[n - 1].h.seq;
+    bool goes_on = f->ack_from && f->ack_seq + 1 == bottom &&
+                   memcmp(items[n - 1].h.prev, f->ack_hash, HASH_SIZE) == 0;
+    memcpy(f->ack_key, from->key, LINK_KEY_SIZE);
+    if (top <= f->ack_seq)
+        return;
+    if (!items[0].is_fork)
+        f->ack_from = 0;
+    else if (!goes_on)
+        f->ack_from = bottom;
+    f->ack_seq = top;
+    memcpy(f->ack_hash, items[0].hash, HASH_SIZE);
+}
+
 /* Takes up intake.items[0..n), newest first, of one author. is_cut: its sender has newer ones. *ret_new: how
  * many were new. */
 static int take_run(struct timeline *t, struct follow *f, struct link *from, size_t n, bool is_cut,
@@ -90,9 +108,12 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
             if (!err && key && items[i].state == POST_HELD && items[i].is_shown)
                 reading_new_post(t, key, &items[i], via);
         }
-        if (v.forked && !err)
+        if (v.forked && !err) {
             store_fork_put(t->store, &f->feed, v.fork_seq, span(v.fork_header, POST_HEADER_SIZE),
                            span(v.fork_other, v.fork_has_other ? POST_HEADER_SIZE : 0));
+            if (v.fork_seq < items[n - 1].h.seq && feed_holds(&f->feed, v.fork_seq))
+                catchup_want_fork(t, f, from, v.fork_seq);
+        }
         follow_touched(t, f, true);
         *ret_new = v.n_new;
     }
@@ -103,9 +124,7 @@ static int take_run(struct timeline *t, struct follow *f, struct link *from, siz
         if (is_newest)
             feed_confirm_head(&f->feed, f->feed.known_seq, t->now.wall_ms);
         follow_touched(t, f, is_newest);
-        if (items[0].h.seq > f->ack_seq)
-            f->ack_seq = items[0].h.seq;
-        memcpy(f->ack_key, from->key, LINK_KEY_SIZE);
+        note_ack(f, from, items, n);
     }
     return err;
 }
@@ -173,27 +192,40 @@ int intake_batch(struct timeline *t, struct link *from, const struct message_bat
     return err == 0 && early > 0 ? CAM_EFUTURE : err; /* what was left out is refused all the same */
 }
 
+static void send_ack(struct timeline *t, const struct follow *f, const struct link_dest *to, uint64_t from,
+                     uint64_t seq, const uint8_t hash[HASH_SIZE])
+{
+    struct message m = { .kind = MESSAGE_ACK,
+                         .ack = { .device = f->feed.device,
+                                  .from = from,
+                                  .seq = seq,
+                                  .range = message_range_all(),
+                                  .stored_below = 1 } };
+    memcpy(m.ack.author, f->feed.author, KEY_SIZE);
+    memcpy(m.ack.hash, hash, HASH_SIZE);
+    links_send_message(t, to, &m, true);
+}
+
 /* "Stored": leaves only after this turn's commit. One ACK answers all that came from there in the turn. */
 static void acknowledge(struct timeline *t, struct follow *f)
 {
     struct link *l = links_find(t, f->ack_key);
     const struct link_dest *to = l ? link_answer_dest(l) : NULL;
-    uint64_t seq = f->ack_seq;
-    f->ack_seq = 0;
+    uint64_t seq = f->ack_seq, from = f->ack_from;
+    f->ack_seq = f->ack_from = 0;
     if (!to)
         return;
+    if (from) {
+        send_ack(t, f, to, from, seq, f->ack_hash);
+        return;
+    }
     for (uint32_t i = 0; i < f->feed.n_ranges; i++) {
         const struct feed_range *range = &f->feed.ranges[i];
         if (seq < range->lo || seq > range->hi)
             continue;
-        struct message m = { .kind = MESSAGE_ACK, .ack = { .device = f->feed.device, .from = range->lo,
-                                                           .seq = range->hi, .range = message_range_all(),
-                                                           .stored_below = 1 } };
-        if (i == 0 && f->feed.floor_seq + 1 == range->lo)
-            m.ack.from = 1; /* below the floor nothing is owed */
-        memcpy(m.ack.author, f->feed.author, KEY_SIZE);
-        memcpy(m.ack.hash, range->hi_hash, HASH_SIZE);
-        links_send_message(t, to, &m, true);
+        /* below the floor nothing is owed */
+        uint64_t lo = i == 0 && f->feed.floor_seq + 1 == range->lo ? 1 : range->lo;
+        send_ack(t, f, to, lo, range->hi, range->hi_hash);
     }
 }
 

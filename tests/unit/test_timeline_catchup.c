@@ -616,6 +616,43 @@ static void test_fork_is_served(void **state)
     net_free(net);
 }
 
+/* A header that contradicts a post held: whoever showed it is asked for its post, once. */
+static void test_fork_is_fetched(void **state)
+{
+    (void)state;
+    struct net *net = fans(3, 48);
+    const uint8_t *author = net->nodes[0].identity->pk;
+    struct made good, other;
+    net_follow(net, 1, "u2");
+    net_run(net, 500);
+    net_kill(net, 0);
+    make_chain(net, net->nodes[0].identity, 4, 0, &good);
+    make_chain(net, net->nodes[0].identity, 4, 100, &other);
+    assert_int_equal(give_batch(net, 1, 2, author, &good, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    assert_int_equal(give_batch(net, 2, 1, author, &other, (int[]){ 3, 2, 1, 0 }, 4), 0);
+    net_run(net, 1000);
+    uint64_t wants = net->nodes[1].sent_messages[MESSAGE_WANT];
+    static uint8_t buf[4096];
+    struct message_feed said = { .header = span(other.headers[3], POST_HEADER_SIZE) };
+    memcpy(said.author, author, KEY_SIZE);
+    for (int i = 0; i < 5; i++) {
+        struct bytes_out out = bytes_out(buf, sizeof buf);
+        struct message_have_writer w;
+        message_have_begin(&w, &out, false);
+        assert_int_equal(message_have_add(&w, &said), 0);
+        message_have_end(&w);
+        struct link_event e = { .kind = LINK_RECEIVED, .bytes = span(buf, out.size) };
+        memcpy(e.from_key, net->nodes[2].dest.key, LINK_KEY_SIZE);
+        timeline_recv(net->nodes[1].t, net->now, &e);
+        net_turn(net, 1);
+        net_run(net, 100);
+    }
+    assert_int_equal(net->nodes[1].sent_messages[MESSAGE_WANT] - wants, 1);
+    assert_int_equal(net_count(net, 1, "p"), 5);
+    assert_int_equal(net_count(net, 1, "p4"), 2);
+    net_free(net);
+}
+
 /* The first that is heard of an author is a contradiction: two headers of one seq, in one HAVE. */
 static void test_fork_heard_first(void **state)
 {
@@ -862,6 +899,7 @@ int main(void)
         cmocka_unit_test(test_long_with_loss), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_check_finds_more), cmocka_unit_test(test_check_is_cheap),
         cmocka_unit_test(test_clock_was_ahead), cmocka_unit_test(test_bodies_are_missed),
+        cmocka_unit_test(test_fork_is_fetched),
         cmocka_unit_test(test_fork_heard_first), cmocka_unit_test(test_fork_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,42 @@ static void test_many_dead(void **state)
     net_free(net);
 }
 
+/* An author whose store was lost numbers its posts from 1 again: they are kept beside the first ones, and so
+ * acknowledged, not sent for ever. */
+static void test_forked_author(void **state)
+{
+    (void)state;
+    struct net *net = net_town(4, 71);
+    char why[STORE_MESSAGE_SIZE];
+    net_follow(net, 1, "u0");
+    net_follow(net, 2, "u0");
+    net_run(net, 500);
+    post_n(net, 1, 8);
+    net_run(net, 2000);
+    net_kill(net, 0);
+    store_close(net->nodes[0].store);
+    assert_int_equal(store_open(":memory:", &net->nodes[0].store, why), 0);
+    net_run(net, 5000);
+    net_start_at(net, 0, 0, 1);
+    net_run(net, 2000);
+    net_command(net, 0, (struct timeline_command){ .verb = TL_LOGIN,
+                                                   .name = "u0",
+                                                   .identity = net->nodes[0].identity });
+    net_run(net, 60000);
+    for (int i = 1; i <= 3; i++) {
+        net_post(net, 0, "new");
+        net_run(net, i == 1 ? 2000 : 0); /* one alone, and two in a turn */
+    }
+    net_run(net, 10000);
+    for (int i = 1; i < 3; i++)
+        assert_int_equal(net_count(net, i, "new"), 3);
+    assert_int_equal(net_status(net, 0)->rows[0].outbox, 0);
+    uint64_t sent = message_count(net, 0, MESSAGE_POST) + message_count(net, 0, MESSAGE_BATCH);
+    net_run(net, 600000);
+    assert_true(message_count(net, 0, MESSAGE_POST) + message_count(net, 0, MESSAGE_BATCH) - sent < 10);
+    net_free(net);
+}
+
 /* SIGKILL of the author right after `post` returned: the post is out on its return, once, in order. */
 static void test_killed_author(void **state)
 {
@@ -297,7 +333,7 @@ static void test_moved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_dead),
+        cmocka_unit_test(test_many_dead), cmocka_unit_test(test_forked_author),
         cmocka_unit_test(test_ten),           cmocka_unit_test(test_dead_delay_nobody),
         cmocka_unit_test(test_killed_author), cmocka_unit_test(test_runs),
         cmocka_unit_test(test_loss),          cmocka_unit_test(test_wait),
