@@ -329,6 +329,10 @@ static void pull(struct timeline *t, struct follow *f, struct candidate *at, boo
 static void answered(struct timeline *t, struct follow *f, struct candidate *at)
 {
     struct chase *c = f->chase;
+    if (at->is_author && f->is_new) {
+        f->is_new = false;
+        f->told_seq = 0;
+    }
     if (at->is_author)
         follow_tell(t, f); /* unless it was told: it hears us now */
     if (!at->has_answered)
@@ -349,6 +353,8 @@ void catchup_batch(struct timeline *t, struct follow *f, struct link *from, cons
     }
     struct chase *c = f->chase;
     int index = (int)(at - c->candidates);
+    if (c->is_check && at->is_author && n_new > 0)
+        f->told_seq = 0; /* it sent us nothing by itself: it does not count us */
     answered(t, f, at);
     if (err && err != CAM_EDUP && err != CAM_EAGAIN) {
         at->state = CANDIDATE_FAILED;

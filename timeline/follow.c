@@ -161,6 +161,7 @@ int follow_add(struct timeline *t, const uint8_t pk[KEY_SIZE], bool is_private)
     store_follow_put(t->store, &row);
     store_author_role(t->store, pk, STORE_FOLLOWED);
     t->roles_lag = true;
+    f->is_new = true;
     if (!is_private) {
         err = publish_follow(t, pk, false);
         republish_from(t, f->at);

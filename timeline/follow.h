@@ -37,6 +37,7 @@ struct follow {
     uint32_t chase_wait_ms;
     uint64_t checked_ms;     /* mono: somebody compared this feed with us, or it was asked for */
     uint64_t head_claim;     /* the newest seq that the author's head record in the network names */
+    bool is_new;             /* followed since we started: told twice, as one FOLLOW may be lost alone */
     uint64_t told_seq;       /* of our entry, as the followed was told it on a link since we started */
     size_t at;               /* its place in follows.list */
 };

@@ -1,4 +1,5 @@
 #include "tests/unit/tl_net.h"
+#include "timeline/state.h"
 #include "timeline/record.h"
 
 static size_t users(const struct said *s)
@@ -183,6 +184,43 @@ static void test_private_is_not_kept_quiet(void **state)
     net_free(net);
 }
 
+static int n_follows_lost;
+
+static bool lose_follows(struct net *net, int from, int to, uint8_t *data, size_t size)
+{
+    struct message m;
+    (void)net, (void)from, (void)to;
+    if (n_follows_lost == 0 || message_decode(span(data, size), &m) || m.kind != MESSAGE_FOLLOW)
+        return true;
+    n_follows_lost--;
+    return false;
+}
+
+/* A FOLLOW that is lost alone is said again when the author answers; both lost, when a check finds a post
+ * that the author did not send by itself. */
+static void test_follow_lost(void **state)
+{
+    (void)state;
+    for (int lost = 1; lost <= 2; lost++) {
+        struct net *net = net_town(3, 17);
+        net_post(net, 0, "one");
+        net_run(net, 20000); /* its own reading of the set is an hour away */
+        n_follows_lost = lost;
+        net->tamper = lose_follows;
+        net_follow(net, 1, "u0");
+        net_run(net, 3000);
+        assert_int_equal(net->nodes[0].t->follows.n_followers, lost == 1);
+        net_post(net, 0, "two");
+        net_run(net, lost == 1 ? 100 : 700000);
+        assert_int_equal(net_count(net, 1, "two"), 1);
+        assert_int_equal(net->nodes[0].t->follows.n_followers, 1);
+        net_post(net, 0, "three");
+        net_run(net, 100);
+        assert_int_equal(net_count(net, 1, "three"), 1);
+        net_free(net);
+    }
+}
+
 /* ---- forged and stale entries on a link ---- */
 
 static void send_follow(struct net *net, int to, int as_link_of, const struct kad_entry *entry, int want)
@@ -286,6 +324,7 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_follow_lost),
         cmocka_unit_test(test_private_is_not_told), cmocka_unit_test(test_private_is_not_kept_quiet),
         cmocka_unit_test(test_nine_at_once), cmocka_unit_test(test_unfollow), cmocka_unit_test(test_private),
         cmocka_unit_test(test_forged),       cmocka_unit_test(test_many),
