@@ -24,6 +24,7 @@
 #include "timeline/io_zmq.h"
 
 #define WAIT_MS 5000
+#define DIALS_AT_ONCE 20
 
 struct peer {
     struct io_zmq *z;
@@ -570,12 +571,13 @@ static void test_admitted_ipv6(void **state)
     io_zmq_free(b.z);
 }
 
-/* A process that connects `n` times to the port read from `in`, says so, and holds on until `in` ends. */
+/* A process that connects `n` times to the port read from `in`, some at a time, each time saying so and
+ * waiting for a byte; and holds on until `in` ends. */
 static void dial_many(int in, int out, int n, bool from_everywhere)
 {
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct sockaddr_in from = { .sin_family = AF_INET };
-    char end;
+    char go;
     if (read(in, &to.sin_port, sizeof to.sin_port) != sizeof to.sin_port)
         _exit(1);
     for (int i = 0; i < n; i++) {
@@ -585,12 +587,10 @@ static void dial_many(int in, int out, int n, bool from_everywhere)
             _exit(1);
         if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to))
             _exit(1);
-        if (i % 20 == 19)
-            usleep(5000); /* a full backlog costs a second */
+        if (i % DIALS_AT_ONCE == DIALS_AT_ONCE - 1 && (write(out, "", 1) != 1 || read(in, &go, 1) != 1))
+            _exit(1);
     }
-    if (write(out, "", 1) != 1 || read(in, &end, 1) != 0)
-        _exit(1);
-    _exit(0);
+    _exit(read(in, &go, 1) != 0);
 }
 
 static int files_open(void)
@@ -608,12 +608,12 @@ static int files_open(void)
  * address's, one that has spoken stays. */
 static void bare_connections(bool from_everywhere)
 {
-    enum { FILES = 400, DIALS = 1500 };
+    enum { FILES = 600, DIALS = 1500 };
     struct peer a, b, c;
     struct rlimit files, less;
     struct io_zmq_counters count;
-    int to[2], from[2], most = 0;
-    char done = 1;
+    int to[2], from[2], most = 0, batches = 0;
+    char said;
     assert_int_equal(pipe(to) | pipe2(from, O_NONBLOCK), 0);
     pid_t child = fork();
     if (child == 0) {
@@ -631,11 +631,13 @@ static void bare_connections(bool from_everywhere)
     pump(&a, &b, &b.received, 1);
     uint16_t port = htons(b.dest.addr.port);
     assert_int_equal(write(to[1], &port, sizeof port), sizeof port);
-    for (uint64_t end = mono_ms() + 4 * WAIT_MS; read(from[0], &done, 1) != 1 && mono_ms() < end;) {
+    for (uint64_t end = mono_ms() + 4 * WAIT_MS; batches < DIALS / DIALS_AT_ONCE && mono_ms() < end;) {
         pump_for(&b, &a, 1);
         most = files_open() > most ? files_open() : most;
+        if (read(from[0], &said, 1) == 1 && ++batches)
+            assert_int_equal(write(to[1], "", 1), 1);
     }
-    assert_int_equal(done, 0);
+    assert_int_equal(batches, DIALS / DIALS_AT_ONCE);
     assert_true(most < FILES - 5); /* never without one for ourselves */
     pump_for(&b, &a, 50); /* that its link is gone, if it is */
     send_text(&a, &b.dest, "second");
