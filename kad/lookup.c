@@ -221,8 +221,8 @@ known:;
     return -1;
 }
 
-/* Does it count among the closest, for how far to go on? That is one question, wherever it is asked: what follows
- * looks at nodes until `width` have counted. */
+/* Does it count among the closest, for how far to go on? That is one question, wherever it is asked: what
+ * follows looks at nodes until `width` have counted. */
 static bool counts(const struct lookup *l, const struct lookup_node *node)
 {
     return node->state != LOOKUP_FAILED && node->state != LOOKUP_SUSPECT &&

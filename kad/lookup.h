@@ -55,7 +55,7 @@ enum lookup_state {
 struct lookup_node {
     uint8_t id[ID_SIZE];
     struct addr addr;
-    struct addr other;        /* where somebody else says that it is, tried when it does not answer; or none */
+    struct addr other;        /* where others say that it is, tried when it does not answer; or none */
     int8_t other_by;
     uint8_t state;
     uint8_t reoffers;
@@ -93,7 +93,8 @@ void lookup_init(struct lookup *l, const uint8_t target[ID_SIZE], uint8_t k, uin
 #define LOOKUP_OURS -1     /* named by what we knew before */
 #define LOOKUP_STRANGER -2 /* named by somebody whom this lookup did not ask */
 
-/* A node that `by`, who answered, named. Its index, or -1: known already, or farther than all that are kept. */
+/* A node that `by`, who answered, named. Its index, or -1: known already,
+ * or farther than all that are kept. */
 int lookup_named(struct lookup *l, int by, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect);
 /* The same of a node that we knew. */
 int lookup_offer(struct lookup *l, const uint8_t id[ID_SIZE], const struct addr *addr, bool suspect);

@@ -204,7 +204,7 @@ bool node_acceptable(struct kad *k, const uint8_t *id, const struct addr *addr);
 /* The next node of a `nodes` or `nodes6` string, skipping what is not acceptable. */
 bool node_next_listed(struct kad *k, struct span *list, uint8_t family, uint8_t ret_id[KAD_ID_SIZE],
                       struct addr *ret);
-/* A short name for something, never 0, by a key of our own: nobody else can make two things that have the same. */
+/* A short name for something, never 0, by a key of our own: nobody else can make two things alike. */
 uint32_t node_mark(const struct kad *k, const void *data, size_t size);
 int node_ping(struct kad *k, const struct addr *to, const uint8_t *id);
 void node_challenge(struct kad *k, const struct addr *to, const uint8_t *id);

@@ -5,10 +5,10 @@
  * was asked. Its patience adapts to the contact: soft = RTT + 4 deviations, after which the walk it belongs
  * to may send it again or ask somebody else meanwhile, and hard = the same within [200 ms, 1 s], after which
  * it has failed. Who did not answer in time has twice the hard one the next time: round trips may have grown,
- * and an answer that comes too late is no measurement. What is sent again has its hard time-out from then, and when a third of that is over it may
- * be sent once more, at no cost in time: with one datagram in fifty lost, one query in 600 would still be
- * unanswered after two sendings, and one in 16,000 is after three. For an address never heard before, all
- * round trips together are the estimate.
+ * and an answer that comes too late is no measurement. What is sent again has its hard time-out from then,
+ * and when a third of that is over it may be sent once more, at no cost in time: with one datagram in fifty
+ * lost, one query in 600 would still be unanswered after two sendings, and one in 16,000 is after three. For
+ * an address never heard before, all round trips together are the estimate.
  *
  *     struct rpc_tx tx = {.to = addr, .method = KRPC_PING, .owner = RPC_OWNER_TABLE};
  *     rpc_timeouts(&rpc, contact, &tx);

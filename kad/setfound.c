@@ -25,7 +25,7 @@ const struct setwalk_found *setwalk_find(const struct setwalk_finds *finds, cons
     return at < finds->n && memcmp(finds->at[at]->slot, slot, KAD_SLOT_SIZE) == 0 ? finds->at[at] : NULL;
 }
 
-/* ---- what holders say of an entry: nobody signed it; the median counts, which a minority cannot move ---- */
+/* ---- what holders say of an entry: nobody signed it; the median counts, which few cannot move ---------- */
 
 uint32_t setwalk_median(uint32_t *of, unsigned n)
 {

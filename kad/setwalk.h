@@ -83,7 +83,7 @@ struct setshard;
 struct setwalk {
     uint8_t root[KAD_ID_SIZE];
     struct kad_shard_id shard;    /* being looked at now */
-    bool doubted;                 /* part of a read: most holders of a shard above did not call that one split */
+    bool doubted;                 /* part of a read: most holders of one above did not call that split */
 
     /* found in it */
     bool any;                     /* somebody answered, or we hold some */
@@ -117,7 +117,8 @@ bool setwalk_finds_add(struct setwalk_finds *finds, struct setwalk_found *found)
 void setwalk_finds_move(struct setwalk_finds *from, struct setwalk_finds *to,
                         const struct kad_shard_id *shard);
 void setwalk_finds_forget(struct setwalk_finds *finds);
-uint32_t setwalk_median(uint32_t *of, unsigned n);       /* sorts them; of an even number the larger; 0 of none */
+/* Sorts them; of an even number the larger; 0 of none. */
+uint32_t setwalk_median(uint32_t *of, unsigned n);
 /* One more says so; who did before is not heard again. */
 void setwalk_say(struct setwalk_said *said, uint8_t by, uint32_t s);
 /* The lookup has ended, and what holders list has been read: from now on only those of their words are there
@@ -128,7 +129,8 @@ void setwalk_settle(struct setwalk_found *f);
 
 /* ---- setfresh.c ---- */
 /* A holder lists this entry in its fresh page. False: once more, or more than a page has; not to be heard. */
-bool setfresh_note(struct setwalk_holder *h, const uint8_t slot[KAD_SLOT_SIZE], const struct kad_entry *entry);
+bool setfresh_note(struct setwalk_holder *h, const uint8_t slot[KAD_SLOT_SIZE],
+                   const struct kad_entry *entry);
 /* The age of all that was found, by the word of most holders; UINT32_MAX where most do not hold it. */
 void setfresh_judge(struct kad *k, struct setwalk *w);
 

@@ -1,10 +1,11 @@
-/* Our own address, which a node behind a router cannot know by itself: others say in their replies where they see us
- * (BEP 42, `ip`). Each subnet has one vote for an hour, the last that it gave, and NODE_VOTES_MAX are counted. The first
- * is believed while we know nothing; what we believe changes when two thirds of the votes, NODE_VOTES_NEEDED at least,
- * agree on something else, or all of them do. So a fifth of liars among our contacts changes nothing.
+/* Our own address, which a node behind a router cannot know by itself: others say in their replies where they
+ * see us (BEP 42, `ip`). Each subnet has one vote for an hour, the last that it gave, and NODE_VOTES_MAX are
+ * counted. The first is believed while we know nothing; what we believe changes when two thirds of the votes,
+ * NODE_VOTES_NEEDED at least, agree on something else, or all of them do. So a fifth of liars among our
+ * contacts changes nothing.
  *
- * Our id follows from the address, and is the same whenever we come back to one: whoever could make us waver between two
- * addresses would else have us move to another place in the network each time. */
+ * Our id follows from the address, and is the same whenever we come back to one: whoever could make us waver
+ * between two addresses would else have us move to another place in the network each time. */
 #include "kad/node.h"
 
 #define QUARTER_MS 900000
